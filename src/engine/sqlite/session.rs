@@ -1,0 +1,517 @@
+//! One SQLite connection as a session that reads and writes candles. It counts what its transactions add to the
+//! candle tables, so that the store knows their sizes without scanning them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rusqlite::hooks::Action;
+use rusqlite::{Connection, ffi, params};
+
+use super::failure::{commit_error, store_error};
+use super::raw::RawStatement;
+use super::schema::TableSql;
+use super::statement;
+use crate::candle::{CLUSTERS, OddCell, ROW, ReadRows, Rows, TimeRange};
+use crate::engine::{
+    Committed, Description, LockWait, NewestCandle, ReadSession, Step, Upserted, WriteSession,
+};
+use crate::error::{Code, Result, StoreError};
+use crate::timeframe::Timeframe;
+use crate::value::{Statement, StatementResult, Value};
+
+/// A connection with the tables it knows.
+pub struct Session {
+    // Statements stand before the connection, because fields are dropped in this order.
+    reads: Vec<[Option<RawStatement>; 4]>,
+    upserts: Vec<Option<RawStatement>>,
+    pub(super) connection: Connection,
+    tables: Arc<[TableSql]>,
+    without_rowid: Vec<bool>,
+    /// Rows added less rows removed in the open transaction, by table.
+    added: Arc<[AtomicI64]>,
+    /// The open transaction may have changed candle tables without the counts knowing.
+    uncounted: bool,
+    /// `data_version` at the last begin; this session's own commits do not change it.
+    version: Option<i64>,
+    foreign: bool,
+    /// Open savepoints of a transaction that a SAVEPOINT began: releasing the first commits it.
+    pub(super) savepoints: Option<Vec<String>>,
+}
+
+/// Asks SQLite to leave the -wal and -shm files in place when the last connection closes: a reader without
+/// permission to make them could not open the database (https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlpersistwal).
+pub fn keep_wal(connection: &Connection) {
+    let mut on: std::os::raw::c_int = 1;
+    // SAFETY: the connection is open, and SQLITE_FCNTL_PERSIST_WAL reads and writes one int.
+    unsafe {
+        ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_PERSIST_WAL,
+            (&raw mut on).cast(),
+        );
+    }
+}
+
+impl Session {
+    pub fn new(connection: Connection, tables: Arc<[TableSql]>, without_rowid: Vec<bool>) -> Self {
+        let added = tables.iter().map(|_| AtomicI64::new(0)).collect();
+        Self {
+            reads: tables.iter().map(|_| Default::default()).collect(),
+            upserts: tables.iter().map(|_| None).collect(),
+            connection,
+            tables,
+            without_rowid,
+            added,
+            uncounted: false,
+            version: None,
+            foreign: false,
+            savepoints: None,
+        }
+    }
+
+    /// Counts row changes of the candle tables from here on; only a session that writes needs it.
+    fn watch_changes(&mut self) -> rusqlite::Result<()> {
+        let added = self.added.clone();
+        let names: Vec<String> = self.tables.iter().map(|sql| sql.table.clone()).collect();
+        self.connection.update_hook(Some(
+            move |action: Action, database: &str, table: &str, _rowid: i64| {
+                let step = match action {
+                    Action::SQLITE_INSERT => 1,
+                    Action::SQLITE_DELETE => -1,
+                    _ => return,
+                };
+                if database == "main"
+                    && let Some(place) = names
+                        .iter()
+                        .position(|name| name.eq_ignore_ascii_case(table))
+                {
+                    added[place].fetch_add(step, Ordering::Relaxed);
+                }
+            },
+        ))
+    }
+
+    fn place(&self, timeframe: Timeframe) -> Result<usize> {
+        self.tables
+            .iter()
+            .position(|sql| sql.timeframe == timeframe)
+            .ok_or_else(|| {
+                StoreError::new(
+                    Code::UnknownTable,
+                    format!("there is no table {}", timeframe.table()),
+                )
+                .not_written()
+            })
+    }
+
+    /// Marks the transaction as one whose changes the counts do not know.
+    pub(super) fn set_uncounted(&mut self) {
+        self.uncounted = true;
+    }
+
+    /// Starts counting anew; what a transaction that is over has done is forgotten, but not that others have committed.
+    fn reset_counts(&mut self) {
+        for added in self.added.iter() {
+            added.store(0, Ordering::Relaxed);
+        }
+        self.uncounted = false;
+        self.savepoints = None;
+    }
+
+    /// What the transaction that has just been committed did to the candle tables.
+    pub(super) fn committed(&mut self) -> Committed {
+        let committed = Committed {
+            added: self
+                .added
+                .iter()
+                .map(|added| added.load(Ordering::Relaxed))
+                .collect(),
+            uncounted: self.uncounted,
+            foreign: std::mem::take(&mut self.foreign),
+        };
+        self.reset_counts();
+        committed
+    }
+
+    /// Sees, inside a transaction that has the write lock, whether somebody else has committed since the last one.
+    fn note_foreign(&mut self) -> Result<()> {
+        let version = self.data_version()?;
+        self.foreign |= self.version != Some(version);
+        self.version = Some(version);
+        Ok(())
+    }
+
+    fn counts_in_snapshot(
+        &mut self,
+        timeframes: &[Timeframe],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(i64, Vec<u64>)> {
+        let told = |error| store_error("cannot count the candles", &error);
+        // The snapshot is that of the first statement that reads the file.
+        self.connection
+            .prepare_cached("SELECT 1 FROM sqlite_schema LIMIT 1")
+            .and_then(|mut first| first.exists([]))
+            .map_err(told)?;
+        let version = self.data_version()?;
+        if !go_on() {
+            return Ok((version, Vec::new()));
+        }
+        let count = |timeframe: &Timeframe| {
+            let sql = &self.tables[self.place(*timeframe)?];
+            // A table that was dropped is missed when the statement is prepared, or when one from before is run.
+            let counted = self
+                .connection
+                .prepare_cached(&sql.count)
+                .and_then(|mut count| count.query_row([], |row| row.get::<_, i64>(0)));
+            match counted {
+                Err(error) if is_missing(sql, &error) => Ok(0),
+                counted => counted.map(i64::unsigned_abs).map_err(told),
+            }
+        };
+        Ok((
+            version,
+            timeframes.iter().map(count).collect::<Result<_>>()?,
+        ))
+    }
+}
+
+fn is_missing(sql: &TableSql, error: &rusqlite::Error) -> bool {
+    error
+        .to_string()
+        .contains(&format!("no such table: {}", sql.table))
+}
+
+/// The statement in a slot, prepared when first needed.
+fn prepared<'a>(
+    slot: &'a mut Option<RawStatement>,
+    connection: &Connection,
+    sql: &str,
+) -> rusqlite::Result<&'a mut RawStatement> {
+    match slot {
+        Some(statement) => Ok(statement),
+        None => Ok(slot.insert(RawStatement::prepare(connection, sql)?)),
+    }
+}
+
+impl ReadSession for Session {
+    fn read_candles(
+        &mut self,
+        timeframe: Timeframe,
+        symbol: &str,
+        range: TimeRange,
+        limit: u32,
+        rows: &mut ReadRows,
+    ) -> Result<()> {
+        let place = self.place(timeframe)?;
+        rows.clear();
+        let sql = &self.tables[place];
+        let told = |error| store_error("cannot read candles", &error).at(&sql.table, symbol);
+        let [below, above] = [range.before != i64::MAX, range.after != i64::MIN];
+        let variant = usize::from(below) + 2 * usize::from(above);
+        let statement = match prepared(
+            &mut self.reads[place][variant],
+            &self.connection,
+            &sql.reads[variant],
+        ) {
+            Err(error) if is_missing(&self.tables[place], &error) => return Ok(()),
+            statement => statement.map_err(told)?,
+        };
+        let mut run = statement.start();
+        run.bind_text(1, symbol).map_err(told)?;
+        run.bind_integer(2, i64::from(limit)).map_err(told)?;
+        if below {
+            run.bind_integer(3, range.before).map_err(told)?;
+        }
+        if above {
+            run.bind_integer(4, range.after).map_err(told)?;
+        }
+        // Footprints come newest first like the rows, and are put in order at the end.
+        let mut texts: Vec<(usize, usize)> = Vec::new();
+        let mut number = 0;
+        loop {
+            match run.step() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) if is_missing(sql, &error) => break,
+                Err(error) => return Err(told(error)),
+            }
+            let mut values = [-1.0; ROW];
+            for (column, value) in values[..CLUSTERS].iter_mut().enumerate() {
+                *value = run.number(column as i32).unwrap_or_else(|| {
+                    rows.odd.push(OddCell {
+                        row: number,
+                        column,
+                        value: run.value(column as i32),
+                    });
+                    0.0
+                });
+            }
+            if !run.is_null(CLUSTERS as i32) {
+                match run.value(CLUSTERS as i32) {
+                    Value::Text(text) => {
+                        let units = if text.is_ascii() {
+                            text.len()
+                        } else {
+                            text.encode_utf16().count()
+                        };
+                        texts.push((rows.clusters.len(), text.len()));
+                        rows.clusters.push_str(&text);
+                        values[CLUSTERS] = units as f64;
+                    }
+                    value => rows.odd.push(OddCell {
+                        row: number,
+                        column: CLUSTERS,
+                        value,
+                    }),
+                }
+            }
+            rows.values.extend_from_slice(&values);
+            number += 1;
+        }
+        rows.reverse();
+        if texts.len() > 1 {
+            let mut ordered = String::with_capacity(rows.clusters.len());
+            for (start, length) in texts.into_iter().rev() {
+                ordered.push_str(&rows.clusters[start..start + length]);
+            }
+            rows.clusters = ordered;
+        }
+        Ok(())
+    }
+
+    fn last_time(&mut self, timeframe: Timeframe, symbol: &str) -> Result<Value> {
+        let place = self.place(timeframe)?;
+        let sql = &self.tables[place];
+        let told =
+            |error| store_error("cannot read the newest time", &error).at(&sql.table, symbol);
+        let newest = self
+            .connection
+            .prepare_cached(&sql.last)
+            .and_then(|mut newest| {
+                newest.query_row([symbol], |row| Ok(statement::owned(row.get_ref(0)?)))
+            });
+        match newest {
+            Err(error) if is_missing(sql, &error) => Ok(Value::Null),
+            newest => newest.map_err(told),
+        }
+    }
+
+    fn counts(
+        &mut self,
+        timeframes: &[Timeframe],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<(i64, Vec<u64>)> {
+        let told = |error| store_error("cannot count the candles", &error);
+        let own = self.connection.is_autocommit();
+        if own {
+            self.connection.execute_batch("BEGIN").map_err(told)?;
+        }
+        let counted = self.counts_in_snapshot(timeframes, go_on);
+        if own {
+            self.connection.execute_batch("COMMIT").map_err(told)?;
+        }
+        counted
+    }
+
+    fn data_version(&mut self) -> Result<i64> {
+        let mut statement = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .map_err(|error| store_error("cannot read the data version", &error))?;
+        statement
+            .query_row([], |row| row.get(0))
+            .map_err(|error| store_error("cannot read the data version", &error))
+    }
+
+    fn query(
+        &mut self,
+        statement: &Statement,
+        most_rows: Option<usize>,
+    ) -> Result<StatementResult> {
+        statement::run(&self.connection, statement, most_rows)
+    }
+
+    fn in_transaction(&self) -> bool {
+        !self.connection.is_autocommit()
+    }
+
+    fn query_script(&mut self, script: &str) -> Result<()> {
+        statement::query_script(&self.connection, script)
+    }
+
+    fn describe(&mut self, sql: &str) -> Result<Description> {
+        statement::describe(&self.connection, sql)
+    }
+
+    fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>> {
+        let told = |error| store_error("cannot list the series", &error);
+        let mut newest = Vec::new();
+        for timeframe in timeframes {
+            let sql = &self.tables[self.place(*timeframe)?];
+            // Symbols that are no text are another program's, and no series of ours.
+            let symbols = self
+                .connection
+                .prepare_cached(&sql.symbols)
+                .and_then(|mut statement| {
+                    let text = |row: &rusqlite::Row<'_>| {
+                        Ok(row.get_ref(0)?.as_str().ok().map(str::to_owned))
+                    };
+                    statement
+                        .query_map([], text)?
+                        .filter_map(rusqlite::Result::transpose)
+                        .collect()
+                });
+            let symbols: Vec<String> = match symbols {
+                Err(error) if is_missing(sql, &error) => continue,
+                symbols => symbols.map_err(told)?,
+            };
+            for symbol in symbols {
+                let mut row = ReadRows::default();
+                self.read_candles(*timeframe, &symbol, TimeRange::ALL, 1, &mut row)?;
+                newest.push(NewestCandle {
+                    timeframe: *timeframe,
+                    symbol,
+                    row,
+                });
+            }
+        }
+        Ok(newest)
+    }
+}
+
+impl WriteSession for Session {
+    fn try_begin(&mut self) -> Result<()> {
+        if self.version.is_none() {
+            self.watch_changes()
+                .map_err(|error| store_error("cannot watch for changes", &error).not_written())?;
+        }
+        self.connection
+            .prepare_cached("BEGIN IMMEDIATE")
+            .and_then(|mut begin| begin.execute([]))
+            .map_err(|error| {
+                store_error("cannot begin a write transaction", &error).not_written()
+            })?;
+        self.reset_counts();
+        self.note_foreign().inspect_err(|_| self.rollback())
+    }
+
+    fn upsert(&mut self, timeframe: Timeframe, symbol: &str, rows: Rows<'_>) -> Result<Upserted> {
+        let place = self.place(timeframe)?;
+        let sql = &self.tables[place];
+        let told = |error| {
+            store_error("cannot store candles", &error)
+                .not_written()
+                .at(&sql.table, symbol)
+        };
+        let statement =
+            prepared(&mut self.upserts[place], &self.connection, &sql.upsert).map_err(told)?;
+        let before = self.added[place].load(Ordering::Relaxed);
+        let total_before = self.connection.total_changes();
+        let mut changed = 0;
+        let mut unseen = 0;
+        let mut run = statement.start();
+        run.bind_text(1, symbol).map_err(told)?;
+        for (row, clusters) in rows.iter() {
+            let time = row[0] as i64;
+            if self.without_rowid[place] {
+                let mut exists = self.connection.prepare_cached(&sql.exists).map_err(told)?;
+                unseen += i64::from(!exists.exists(params![symbol, time]).map_err(told)?);
+            }
+            run.bind_integer(2, time).map_err(told)?;
+            for (column, value) in row[1..9].iter().enumerate() {
+                run.bind_real(column as i32 + 3, *value).map_err(told)?;
+            }
+            let trades = row[9];
+            if trades.fract() == 0.0 && trades.abs() < 9_007_199_254_740_992.0 {
+                run.bind_integer(11, trades as i64).map_err(told)?;
+            } else {
+                run.bind_real(11, trades).map_err(told)?;
+            }
+            match clusters {
+                Some(text) => run.bind_text(12, text).map_err(told)?,
+                None => run.bind_null(12).map_err(told)?,
+            }
+            changed += run.execute().map_err(told)?;
+        }
+        drop(run);
+        // A trigger on the table has changed more than was asked for.
+        self.uncounted |= self.connection.total_changes() - total_before != changed;
+        self.added[place].fetch_add(unseen, Ordering::Relaxed);
+        let inserted = (self.added[place].load(Ordering::Relaxed) - before).unsigned_abs();
+        Ok(Upserted {
+            inserted,
+            updated: changed.saturating_sub(inserted),
+            unchanged: (rows.len() as u64).saturating_sub(changed),
+        })
+    }
+
+    fn delete(&mut self, timeframe: Timeframe, symbol: &str, range: TimeRange) -> Result<u64> {
+        let place = self.place(timeframe)?;
+        let sql = &self.tables[place];
+        let total_before = self.connection.total_changes();
+        let deleted = self
+            .connection
+            .prepare_cached(&sql.delete)
+            .and_then(|mut delete| delete.execute(params![symbol, range.before, range.after]))
+            .map_err(|error| {
+                store_error("cannot delete candles", &error)
+                    .not_written()
+                    .at(&sql.table, symbol)
+            })?;
+        self.uncounted |= self.connection.total_changes() - total_before != deleted as u64;
+        if self.without_rowid[place] {
+            self.added[place].fetch_sub(deleted as i64, Ordering::Relaxed);
+        }
+        Ok(deleted as u64)
+    }
+
+    fn run(&mut self, given: &Statement, most_rows: Option<usize>) -> Result<StatementResult> {
+        statement::check_queued(&self.connection, &given.sql)?;
+        statement::run_counted(self, given, most_rows)
+    }
+
+    fn execute(
+        &mut self,
+        given: &Statement,
+        most_rows: Option<usize>,
+        wait: &mut LockWait<'_>,
+        steps: &mut Vec<Step>,
+    ) -> Result<StatementResult> {
+        statement::execute(self, given, most_rows, wait, steps)
+    }
+
+    fn execute_script(
+        &mut self,
+        script: &str,
+        wait: &mut LockWait<'_>,
+        steps: &mut Vec<Step>,
+    ) -> Result<()> {
+        statement::execute_script(self, script, wait, steps)
+    }
+
+    fn commit(&mut self) -> Result<Committed> {
+        self.connection
+            .prepare_cached("COMMIT")
+            .and_then(|mut commit| commit.execute([]))
+            .map_err(|error| commit_error(&error))?;
+        Ok(self.committed())
+    }
+
+    fn rollback(&mut self) {
+        if !self.connection.is_autocommit() {
+            // A failure here leaves the transaction open, which the caller sees by in_transaction().
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        self.reset_counts();
+    }
+
+    fn rolls_back(&self, sql: &str) -> bool {
+        statement::rolls_back(sql)
+    }
+
+    fn foreign_commits(&mut self) -> Result<bool> {
+        let version = self.data_version()?;
+        Ok(self.foreign || self.version != Some(version))
+    }
+}

@@ -1,0 +1,29 @@
+//! candlestore keeps market candles in SQLite behind one serialized write queue per process.
+//!
+//! The layers, each using only those before it: values (`candle`, `timeframe`, `value`, `error`, `options`),
+//! mechanisms (`queue`, `overtaking`, `counts`), the seam to databases (`engine`), the threads (`writer`, `reader`),
+//! their composition (`store`), and the edge to Node (`binding`). ARCHITECTURE.md shows the ways through them.
+
+#![allow(
+    clippy::result_large_err,
+    reason = "an error carries the facts a person needs, is rare, and is moved a few times on its way out"
+)]
+
+#[cfg(feature = "napi")]
+mod binding;
+pub mod candle;
+pub mod counts;
+pub mod engine;
+pub mod error;
+pub mod histogram;
+pub mod options;
+pub mod overtaking;
+pub mod queue;
+pub mod reader;
+pub mod reply;
+pub mod store;
+#[cfg(test)]
+mod testing;
+pub mod timeframe;
+pub mod value;
+pub mod writer;

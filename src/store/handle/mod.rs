@@ -1,0 +1,170 @@
+//! What one caller has of a store: its life, from opening to closing. What can be done with it is told by topic in the
+//! files beside this one: `writes`, `reads`, `raw` (the caller's own statements) and `numbers`.
+
+mod numbers;
+mod raw;
+mod reads;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::Store;
+use super::lease::Lease;
+use super::watch::Watch;
+use crate::engine::ReadSession;
+use crate::error::{Code, Result, StoreError};
+use crate::reply::{Reply, Sink};
+use crate::timeframe::Timeframe;
+use crate::writer::{after_ms, lock};
+
+pub use self::numbers::Stats;
+pub use self::writes::EnqueueOptions;
+
+/// A caller's hold on a store.
+pub struct Handle {
+    store: Arc<Store>,
+    sink: Arc<dyn Sink>,
+    lease: Mutex<Option<Lease>>,
+    /// The connection of `dbReadOnly`: one and the same, because `data_version` belongs to a connection.
+    read_only: Mutex<Option<Box<dyn ReadSession>>>,
+    watch: Mutex<Option<Watch>>,
+    closed: AtomicBool,
+    ended: Mutex<bool>,
+    has_ended: Condvar,
+}
+
+impl Handle {
+    pub(super) fn new(store: Arc<Store>, sink: Arc<dyn Sink>) -> Self {
+        store.writer.add_listener(sink.clone());
+        Self {
+            store,
+            sink,
+            lease: Mutex::default(),
+            read_only: Mutex::default(),
+            watch: Mutex::default(),
+            closed: AtomicBool::new(false),
+            ended: Mutex::new(false),
+            has_ended: Condvar::new(),
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.is_open() {
+            Ok(())
+        } else {
+            Err(StoreError::closed())
+        }
+    }
+
+    fn timeframe(&self, minutes: u32) -> Result<Timeframe> {
+        let timeframe = Timeframe(minutes);
+        if self.store.options.timeframes.contains(&timeframe) {
+            return Ok(timeframe);
+        }
+        let known: Vec<_> = self
+            .store
+            .options
+            .timeframes
+            .iter()
+            .map(|known| known.table())
+            .collect();
+        Err(StoreError::new(
+            Code::UnknownTable,
+            format!(
+                "the store has no table {}; it has {} (option timeframes)",
+                timeframe.table(),
+                known.join(", ")
+            ),
+        )
+        .not_written())
+    }
+
+    fn reply(&self, id: u64) -> Reply {
+        Reply {
+            sink: self.sink.clone(),
+            id,
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.store.options.read_only {
+            return Err(StoreError::new(
+                Code::ReadOnly,
+                format!(
+                    "{} was opened with readOnly: true; open it without to write",
+                    self.store.engine.name()
+                ),
+            )
+            .not_written());
+        }
+        self.store.writer.check_poisoned()
+    }
+
+    pub fn default_close_deadline_ms(&self) -> f64 {
+        self.store.options.close_deadline_ms
+    }
+
+    /// Ends an open transaction without its changes.
+    pub fn abandon_lease(&self) {
+        drop(lock(&self.lease).take());
+    }
+
+    /// Closes this handle: no new work, what was accepted is written until the deadline. Blocks until that is
+    /// done, whoever does it.
+    pub fn close(&self, deadline_ms: f64) {
+        if self.begin_close() {
+            return self.finish_close(deadline_ms);
+        }
+        // Another thread closes it: who asked to have it closed may rely on it.
+        let mut ended = lock(&self.ended);
+        while !*ended {
+            ended = self
+                .has_ended
+                .wait(ended)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes no more work from here on; true for the first who says so, and who must then call `finish_close`.
+    pub fn begin_close(&self) -> bool {
+        !self.closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// Writes what was accepted until the deadline, and lets go of the store. Blocks.
+    pub fn finish_close(&self, deadline_ms: f64) {
+        let deadline = after_ms(deadline_ms);
+        self.abandon_lease();
+        if lock(&self.watch).take().is_some() {
+            self.store.writer.want_candles(false);
+        }
+        *lock(&self.read_only) = None;
+        let writer = &self.store.writer;
+        if !writer
+            .queue
+            .wait_settled(writer.queue.last_sequence(), Some(deadline))
+        {
+            writer.give_up_of(&self.sink);
+            // A group that has begun may hold more of them: its outcome is told as it comes.
+            while !writer.queue.wait_in_flight() {
+                writer.give_up_of(&self.sink);
+            }
+        }
+        self.store.release(deadline);
+        writer.remove_listener(&self.sink);
+        *lock(&self.ended) = true;
+        self.has_ended.notify_all();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close(0.0);
+    }
+}

@@ -1,0 +1,256 @@
+//! Writes of candles: synchronous ones on the caller's thread, ahead of the queue, and those that go through it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::candle::{OwnedRows, Rows, TimeRange};
+use crate::engine::{Upserted, WriteSession};
+use crate::error::{Code, Failure, Result, StoreError};
+use crate::queue::Priority;
+use crate::reply::CandlesEvent;
+use crate::value::Statement;
+use crate::writer::{Asker, Held, Waited, Work, after_ms, candles_event, lock, times};
+
+use super::Handle;
+
+impl Handle {
+    /// Stores candles of one series: in the handle's open transaction, or in one of its own that is committed when
+    /// this returns.
+    pub fn upsert(&self, minutes: u32, symbol: &str, rows: Rows<'_>) -> Result<Upserted> {
+        self.check_writable()?;
+        let timeframe = self.timeframe(minutes)?;
+        let symbol: Arc<str> = symbol.into();
+        let writer = &self.store.writer;
+        let sequence = writer.queue.take_sequence();
+        if let Some(lease) = lock(&self.lease).as_mut() {
+            let remember = writer.wants_candles() || writer.queue.oldest_waiting().is_some();
+            return lease.upsert(timeframe, &symbol, rows, sequence, remember);
+        }
+        let event = |_: &Upserted| candles_event(timeframe, &symbol, rows);
+        self.write(
+            |session| session.upsert(timeframe, &symbol, rows),
+            event,
+            |writer| {
+                writer
+                    .overtaking()
+                    .wrote(timeframe, &symbol, times(rows), sequence);
+            },
+        )
+    }
+
+    /// Deletes the candles of one series inside a range; returns how many there were.
+    pub fn delete(&self, minutes: u32, symbol: &str, range: TimeRange) -> Result<u64> {
+        self.check_writable()?;
+        let timeframe = self.timeframe(minutes)?;
+        let symbol: Arc<str> = symbol.into();
+        let sequence = self.store.writer.queue.take_sequence();
+        if let Some(lease) = lock(&self.lease).as_mut() {
+            return lease.delete(timeframe, &symbol, range, sequence);
+        }
+        self.write(
+            |session| session.delete(timeframe, &symbol, range),
+            |_| None,
+            |writer| {
+                writer
+                    .overtaking()
+                    .deleted(timeframe, &symbol, range, sequence);
+            },
+        )
+    }
+
+    /// One transaction on this thread, ahead of the queue. `overtakes` is called when older writes wait.
+    fn write<T>(
+        &self,
+        apply: impl FnOnce(&mut dyn WriteSession) -> Result<T>,
+        event: impl FnOnce(&T) -> Option<CandlesEvent>,
+        overtakes: impl FnOnce(&crate::writer::Writer),
+    ) -> Result<T> {
+        let writer = &self.store.writer;
+        let start = Instant::now();
+        let mut held = self.take(start)?;
+        let deadline = self.deadline(start);
+        self.begin(&mut held, start, deadline)?;
+        let applied = apply(held.session()).and_then(|done| {
+            writer.counts.committing(|| {
+                held.session()
+                    .commit()
+                    .map(|committed| ((), vec![committed]))
+            })?;
+            Ok(done)
+        });
+        match &applied {
+            Ok(_) if writer.queue.oldest_waiting().is_some() => overtakes(writer),
+            Ok(_) => {}
+            Err(error) => {
+                held.session().rollback();
+                if error.failure == Failure::Fatal {
+                    writer.poison(error);
+                }
+            }
+        }
+        drop(held);
+        if writer.wants_candles()
+            && let Ok(done) = &applied
+        {
+            writer.emit_candles(event(done).into_iter().collect());
+        }
+        applied.map_err(StoreError::not_written)
+    }
+
+    pub(super) fn deadline(&self, start: Instant) -> Instant {
+        start + Duration::from_secs_f64(self.store.options.busy_timeout_ms / 1_000.0)
+    }
+
+    /// Takes the writing session for a synchronous call.
+    pub(super) fn take(&self, start: Instant) -> Result<Held> {
+        self.check_writable()?;
+        let token = &self.store.writer.token;
+        if let Some(held) = token.try_take(Asker::Caller)? {
+            return Ok(held);
+        }
+        if let Some(owner) = lock(&self.store.lease_owner)
+            .as_ref()
+            .filter(|owner| owner.thread == std::thread::current().id())
+        {
+            return Err(StoreError::new(
+                Code::SelfDeadlock,
+                format!(
+                    "this thread holds the write lock by {:?} on another handle of the same file and would wait for itself; \
+                     write through that handle, or commit first",
+                    owner.sql
+                ),
+            )
+            .not_written());
+        }
+        match token.take(Asker::Caller, Some(self.deadline(start)))? {
+            Some(held) => Ok(held),
+            None => {
+                let mut error = self.store.writer.timed_out(Waited {
+                    time: start.elapsed(),
+                    attempts: 1,
+                });
+                if let Some(owner) = &*lock(&self.store.lease_owner) {
+                    error.message = format!(
+                        "{}; the transaction {:?} of this process has been open for {:.0} ms",
+                        error.message,
+                        owner.sql,
+                        owner.began.elapsed().as_secs_f64() * 1_000.0
+                    );
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&self, held: &mut Held, start: Instant, deadline: Instant) -> Result<()> {
+        let session = held.session();
+        self.wait(&mut || session.try_begin(), start, deadline)
+    }
+
+    pub(super) fn wait(
+        &self,
+        step: &mut dyn FnMut() -> Result<()>,
+        start: Instant,
+        deadline: Instant,
+    ) -> Result<()> {
+        let writer = &self.store.writer;
+        writer.lock_waits.wait(step, &mut |waited| {
+            (Instant::now() >= deadline).then(|| {
+                writer.timed_out(Waited {
+                    time: start.elapsed(),
+                    ..waited
+                })
+            })
+        })
+    }
+
+    pub fn enqueue_upsert(
+        &self,
+        minutes: u32,
+        symbol: &str,
+        rows: Rows<'_>,
+        options: EnqueueOptions,
+    ) -> Result<u64> {
+        self.check_writable()?;
+        let timeframe = self.timeframe(minutes)?;
+        let most = self.store.options.max_batch_rows;
+        if rows.len() > most {
+            return Err(StoreError::new(
+                Code::BatchTooLarge,
+                format!(
+                    "a batch of {} candles is larger than maxBatchRows ({most}); split it, or pass {{ atomic: false }} to have it written in slices",
+                    rows.len()
+                ),
+            )
+            .not_written());
+        }
+        self.enqueue(
+            Work::Upsert {
+                timeframe,
+                symbol: symbol.into(),
+                rows: OwnedRows::copy(rows),
+            },
+            options,
+        )
+    }
+
+    pub fn enqueue_delete(
+        &self,
+        minutes: u32,
+        symbol: &str,
+        range: TimeRange,
+        options: EnqueueOptions,
+    ) -> Result<u64> {
+        self.check_writable()?;
+        let timeframe = self.timeframe(minutes)?;
+        self.enqueue(
+            Work::Delete {
+                timeframe,
+                symbol: symbol.into(),
+                range,
+            },
+            options,
+        )
+    }
+
+    pub fn enqueue_statements(
+        &self,
+        statements: Vec<Statement>,
+        options: EnqueueOptions,
+    ) -> Result<u64> {
+        self.check_writable()?;
+        self.enqueue(Work::Statements(statements), options)
+    }
+
+    fn enqueue(&self, work: Work, options: EnqueueOptions) -> Result<u64> {
+        let deadline = options.timeout_ms.map(after_ms);
+        self.store
+            .writer
+            .enqueue(work, options.priority, deadline, self.reply(options.id))
+    }
+
+    /// Takes a queued write back; false when it has begun or is done.
+    pub fn withdraw(&self, sequence: u64) -> bool {
+        let error = StoreError::new(
+            Code::Aborted,
+            "the write was withdrawn by its signal before it began",
+        )
+        .not_written();
+        self.store.writer.withdraw(sequence, error)
+    }
+
+    /// Settles `id` when everything accepted so far is settled.
+    pub fn flush(&self, id: u64) -> Result<()> {
+        self.check_open()?;
+        self.store.writer.flush(self.reply(id));
+        Ok(())
+    }
+}
+
+/// Options of one queued write.
+#[derive(Debug, Clone, Copy)]
+pub struct EnqueueOptions {
+    pub id: u64,
+    pub priority: Priority,
+    pub timeout_ms: Option<f64>,
+}

@@ -1,0 +1,354 @@
+//! The write side of a store: the queue, the thread that empties it in groups, and the token by which it and
+//! synchronous callers take turns on the one writing session.
+//!
+//! A group is cut from the queue only after the file's lock is held, ends when its time budget is used, and is
+//! settled by one call after its commit. A command that fails makes the group roll back; every command of it is
+//! then run in a transaction of its own, so that none suffers from another, whatever user SQL did.
+
+mod command;
+mod group;
+mod lock_wait;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+pub use self::command::{Command, Work, candles_event, fingerprint, times};
+pub use self::lock_wait::{LockNumbers, LockWaits, Waited};
+pub use self::token::{Asker, Held, Token};
+use crate::counts::Counts;
+use crate::engine::Engine;
+use crate::error::{Code, Result, StoreError, Written};
+use crate::options::Options;
+use crate::overtaking::Overtaking;
+use crate::queue::{Entry, Priority, Queue, Refused};
+use crate::reply::{Answer, CandlesEvent, Event, Outbox, Reply, Sink};
+
+/// The write side of one store.
+pub struct Writer {
+    pub engine: Arc<dyn Engine>,
+    pub token: Arc<Token>,
+    pub queue: Queue<Command>,
+    pub counts: Arc<Counts>,
+    pub lock_waits: LockWaits,
+    pub totals: Totals,
+    options: Options,
+    overtaking: Mutex<Overtaking>,
+    flushes: Mutex<Vec<(u64, Reply)>>,
+    listeners: Mutex<Vec<Arc<dyn Sink>>>,
+    /// How many sinks want `candles` events; without any no event is made.
+    candle_listeners: AtomicUsize,
+    poisoned: Mutex<Option<StoreError>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The deadline of closing has passed: a begun group must not wait for the lock any longer.
+    stopping: AtomicBool,
+}
+
+/// What the queue has done since the store was opened.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub groups: AtomicU64,
+    pub committed: AtomicU64,
+    pub committed_rows: AtomicU64,
+    pub failed: AtomicU64,
+    pub rejected: AtomicU64,
+    pub withdrawn: AtomicU64,
+    pub coalesced_rows: AtomicU64,
+}
+
+impl Writer {
+    pub fn new(engine: Arc<dyn Engine>, counts: Arc<Counts>, options: &Options) -> Arc<Self> {
+        Arc::new(Self {
+            token: Token::new(engine.clone()),
+            engine,
+            queue: Queue::new(options.queue_capacity_rows, options.queue_capacity_bytes),
+            counts,
+            lock_waits: LockWaits::default(),
+            totals: Totals::default(),
+            options: options.clone(),
+            overtaking: Mutex::default(),
+            flushes: Mutex::default(),
+            listeners: Mutex::default(),
+            candle_listeners: AtomicUsize::new(0),
+            poisoned: Mutex::default(),
+            thread: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Accepts a write; its outcome goes to `reply`.
+    pub fn enqueue(
+        self: &Arc<Self>,
+        work: Work,
+        priority: Priority,
+        deadline: Option<Instant>,
+        reply: Reply,
+    ) -> Result<u64> {
+        self.check_poisoned()?;
+        self.start_thread()?;
+        let weight = work.weight();
+        self.queue
+            .push(priority, Instant::now(), deadline, weight, |_| Command { work, reply })
+            .map_err(|refused| match refused {
+                Refused::Closed => StoreError::closed(),
+                Refused::Full { rows, bytes } => {
+                    self.totals.rejected.fetch_add(1, Ordering::Relaxed);
+                    StoreError::new(
+                        Code::QueueFull,
+                        format!(
+                            "the write queue is full: {rows} rows and {bytes} bytes wait (limits {} and {}); \
+                             wait for earlier writes or for the event 'drained' and try again",
+                            self.options.queue_capacity_rows, self.options.queue_capacity_bytes
+                        ),
+                    )
+                    .not_written()
+                }
+            })
+    }
+
+    fn start_thread(self: &Arc<Self>) -> Result<()> {
+        let mut thread = lock(&self.thread);
+        // A closed queue refuses the write, and nobody would join a thread started now.
+        if thread.is_none() && !self.queue.is_closed() {
+            let writer = self.clone();
+            let started = thread::Builder::new()
+                .name("candlestore-writer".into())
+                .spawn(move || group::run(&writer));
+            *thread = Some(started.map_err(|cause| {
+                StoreError::new(
+                    Code::IoError,
+                    format!("cannot start the writer thread: {cause}"),
+                )
+                .not_written()
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Takes a write back that has not begun.
+    pub fn withdraw(&self, sequence: u64, error: StoreError) -> bool {
+        let Some(entry) = self.queue.withdraw(sequence) else {
+            return false;
+        };
+        self.give_up(vec![entry], |_| error.clone());
+        true
+    }
+
+    /// Settles writes that will not be done.
+    pub fn give_up(
+        &self,
+        entries: Vec<Entry<Command>>,
+        error: impl Fn(&Entry<Command>) -> StoreError,
+    ) {
+        let mut outbox = Outbox::default();
+        self.totals
+            .withdrawn
+            .fetch_add(entries.len() as u64, Ordering::Relaxed);
+        if entries.is_empty() {
+            return;
+        }
+        let sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
+        for entry in entries {
+            let mut error = error(&entry);
+            // It never began, whatever became of others.
+            error.written = Some(Written::No);
+            outbox.add(entry.command.reply, Err(error));
+        }
+        outbox.send();
+        self.queue.settled(sequences);
+        self.run_flushes();
+        self.tell_drained();
+    }
+
+    /// Fails what one handle has waiting, because it was closed and its deadline has passed.
+    pub fn give_up_of(&self, sink: &Arc<dyn Sink>) {
+        let entries = self
+            .queue
+            .withdraw_where(|entry| Arc::ptr_eq(&entry.command.reply.sink, sink));
+        self.give_up(entries, |_| closed_too_early());
+    }
+
+    /// Settles `reply` when everything accepted so far is settled.
+    pub fn flush(&self, reply: Reply) {
+        lock(&self.flushes).push((self.queue.last_sequence(), reply));
+        self.run_flushes();
+    }
+
+    fn run_flushes(&self) {
+        let mut flushes = lock(&self.flushes);
+        if flushes.is_empty() {
+            return;
+        }
+        let oldest = self.queue.oldest();
+        let (done, waiting) = std::mem::take(&mut *flushes)
+            .into_iter()
+            .partition(|(sequence, _)| oldest.is_none_or(|oldest| oldest > *sequence));
+        *flushes = waiting;
+        drop(flushes);
+        let done: Vec<(u64, Reply)> = done;
+        for (_, reply) in done {
+            reply.settle(Ok(Answer::Done));
+        }
+    }
+
+    /// The error every new write gets after a failure that nobody can judge.
+    pub fn check_poisoned(&self) -> Result<()> {
+        match &*lock(&self.poisoned) {
+            Some(cause) => Err(StoreError::poisoned(&cause.message)),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops writing for good: what waits fails, and so does what comes.
+    pub fn poison(&self, cause: &StoreError) {
+        {
+            let mut poisoned = lock(&self.poisoned);
+            if poisoned.is_some() {
+                return;
+            }
+            *poisoned = Some(cause.clone());
+        }
+        self.give_up(self.queue.withdraw_all(), |_| {
+            StoreError::poisoned(&cause.message)
+        });
+        self.emit(&Event::StoreError(cause.clone()));
+    }
+
+    /// The error of a wait that its deadline has ended.
+    pub fn timed_out(&self, waited: Waited) -> StoreError {
+        self.timed_out_by(self.engine.lock_holder(), waited)
+    }
+
+    /// The same, where the process that holds the lock has been looked for already.
+    fn timed_out_by(&self, holder: Option<u32>, waited: Waited) -> StoreError {
+        let held_by = match holder {
+            Some(pid) if pid == std::process::id() => " (held by this process)".to_owned(),
+            Some(pid) => format!(" (held by process {pid})"),
+            None => String::new(),
+        };
+        let mut error = StoreError::new(
+            Code::Timeout,
+            format!(
+                "waited {:.0} ms for the write lock of {}{held_by}; nothing was written, try again or raise the time-out",
+                waited.time.as_secs_f64() * 1_000.0,
+                self.engine.name()
+            ),
+        )
+        .not_written();
+        error.waited_ms = Some(waited.time.as_secs_f64() * 1_000.0);
+        error.attempts = Some(waited.attempts);
+        error.holder_pid = holder;
+        error
+    }
+
+    pub fn overtaking(&self) -> MutexGuard<'_, Overtaking> {
+        lock(&self.overtaking)
+    }
+
+    pub fn add_listener(&self, sink: Arc<dyn Sink>) {
+        lock(&self.listeners).push(sink);
+    }
+
+    pub fn remove_listener(&self, sink: &Arc<dyn Sink>) {
+        lock(&self.listeners).retain(|other| !Arc::ptr_eq(other, sink));
+    }
+
+    /// One sink more, or one less, wants `candles` events.
+    pub fn want_candles(&self, wanted: bool) {
+        if wanted {
+            self.candle_listeners.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.candle_listeners.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn wants_candles(&self) -> bool {
+        self.candle_listeners.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells every handle; handles that did not ask ignore it.
+    pub fn emit(&self, event: &Event) {
+        let listeners = lock(&self.listeners).clone();
+        for sink in listeners {
+            sink.event(event.clone());
+        }
+    }
+
+    /// Tells every handle when nothing is left to be written.
+    fn tell_drained(&self) {
+        if self.queue.oldest().is_none() {
+            self.emit(&Event::Drained);
+        }
+    }
+
+    /// Tells of committed candles, one event for each series.
+    pub fn emit_candles(&self, events: Vec<CandlesEvent>) {
+        let mut joined: Vec<CandlesEvent> = Vec::new();
+        for event in events {
+            match joined
+                .iter_mut()
+                .find(|known| known.timeframe == event.timeframe && known.symbol == event.symbol)
+            {
+                Some(known) => {
+                    known.from = known.from.min(event.from);
+                    known.count += event.count;
+                    if event.to >= known.to {
+                        known.to = event.to;
+                        known.newest = event.newest;
+                    }
+                }
+                None => joined.push(event),
+            }
+        }
+        for event in joined {
+            self.emit(&Event::Candles(event));
+        }
+    }
+
+    /// Ends the write side: nothing new is accepted, what waits is written until the deadline and failed after it,
+    /// and the thread is joined. The session is left to be closed last.
+    pub fn shut_down(&self, deadline: Instant) {
+        self.queue.close();
+        if !self
+            .queue
+            .wait_settled(self.queue.last_sequence(), Some(deadline))
+        {
+            self.stopping.store(true, Ordering::Relaxed);
+            self.give_up(self.queue.withdraw_all(), |_| closed_too_early());
+        }
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // The thread catches its own panics, so there is nothing to learn from how it ended.
+            let _ = thread.join();
+        }
+        self.give_up(self.queue.withdraw_all(), |_| closed_too_early());
+    }
+
+    /// Whether the deadline of closing has passed.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+fn closed_too_early() -> StoreError {
+    StoreError::new(
+        Code::Closed,
+        "the store was closed and its deadline passed before this write began",
+    )
+    .not_written()
+}
+
+/// Locks a mutex whose data are good even after a panic elsewhere: none is held across code that can panic half-way.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A deadline so many milliseconds from now.
+pub fn after_ms(milliseconds: f64) -> Instant {
+    // Bounded to a year, because an Instant cannot hold every number of milliseconds.
+    Instant::now() + Duration::from_secs_f64(milliseconds.clamp(0.0, 31_536_000_000.0) / 1_000.0)
+}

@@ -1,0 +1,737 @@
+//! The writer on a scripted engine: whatever goes wrong, every accepted write is settled exactly once with what is
+//! true of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Asker, Work, Writer};
+use crate::candle::TimeRange;
+use crate::counts::Counts;
+use crate::engine::Engine;
+use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
+use crate::error::{Code, Failure, StoreError, Written};
+use crate::options::Options;
+use crate::queue::Priority;
+use crate::reply::{Answer, Event, Reply, Sink};
+use crate::testing::{FRAME, SYMBOL, Told, options, owned, statement, wait_for};
+use crate::timeframe::Timeframe;
+
+/// A writer on a fake engine.
+struct Bench {
+    fake: Arc<Fake>,
+    writer: Arc<Writer>,
+    told: Arc<Told>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(&options())
+    }
+
+    fn with(options: &Options) -> Self {
+        let fake = Fake::new(&options.timeframes);
+        let engine: Arc<dyn Engine> = fake.clone();
+        let counts = Arc::new(Counts::new(engine.clone(), &options.timeframes));
+        let writer = Writer::new(engine, counts, options);
+        let told = Told::new();
+        writer.add_listener(told.clone());
+        Self { fake, writer, told }
+    }
+
+    fn reply(&self, id: u64) -> Reply {
+        Reply {
+            sink: self.told.clone(),
+            id,
+        }
+    }
+
+    fn push(&self, id: u64, work: Work, priority: Priority, deadline: Option<Instant>) -> u64 {
+        self.writer
+            .enqueue(work, priority, deadline, self.reply(id))
+            .unwrap_or_else(|error| panic!("write {id} was not accepted: {error}"))
+    }
+
+    fn live(&self, id: u64, candles: &[(i64, f64)]) -> u64 {
+        self.push(id, upsert(candles), Priority::Live, None)
+    }
+
+    fn backfill(&self, id: u64, candles: &[(i64, f64)]) -> u64 {
+        self.push(id, upsert(candles), Priority::Backfill, None)
+    }
+
+    fn run(&self, id: u64, sql: &[&str]) -> u64 {
+        let statements = sql.iter().map(|sql| statement(sql)).collect();
+        self.push(id, Work::Statements(statements), Priority::Live, None)
+    }
+
+    /// Keeps the writer thread before its first lock, so that what is pushed next goes into one group.
+    fn hold(&self) -> Arc<Gate> {
+        let gate = self.fake.stop_at(Point::Begin);
+        self.live(HOLD, &[(0, 0.0)]);
+        gate.wait();
+        gate
+    }
+
+    fn close_of(&self, time: i64) -> Option<f64> {
+        self.fake.close_of(FRAME, SYMBOL, time)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.writer.queue.depth(Instant::now()).1
+    }
+
+    /// Everything settled, each once, and the thread ends.
+    fn end(self) {
+        self.writer.shut_down(soon());
+        self.told.assert_once_each();
+        assert_eq!(self.in_flight(), 0);
+        assert!(self.writer.queue.oldest().is_none());
+    }
+}
+
+/// The write that keeps the thread busy in `Bench::hold`.
+const HOLD: u64 = 1_000;
+
+fn upsert(candles: &[(i64, f64)]) -> Work {
+    Work::Upsert {
+        timeframe: FRAME,
+        symbol: SYMBOL.into(),
+        rows: owned(candles),
+    }
+}
+
+fn delete(after: i64, before: i64) -> Work {
+    Work::Delete {
+        timeframe: FRAME,
+        symbol: SYMBOL.into(),
+        range: TimeRange { after, before },
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+#[test]
+fn every_write_is_told_what_it_did() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    let sequence = bench.live(1, &[(1, 1.0), (2, 1.0)]);
+    bench.live(2, &[(2, 1.0), (3, 1.0)]);
+    bench.live(3, &[(1, 2.0), (2, 1.0), (4, 1.0)]);
+    bench.push(4, delete(1, 4), Priority::Live, None);
+    bench.run(5, &["note a", "note b"]);
+    gate.open();
+    let first = bench.told.written(1);
+    assert_eq!((first.sequence, first.inserted), (sequence, 2));
+    let second = bench.told.written(2);
+    assert_eq!((second.inserted, second.unchanged), (1, 1));
+    let third = bench.told.written(3);
+    assert_eq!((third.inserted, third.updated, third.unchanged), (1, 1, 1));
+    assert_eq!(bench.told.written(4).deleted, 2);
+    assert!(matches!(bench.told.outcome(5), Ok(Answer::Ran(ran)) if ran.results.len() == 2));
+    assert_eq!(bench.fake.notes(), ["a", "b"]);
+    assert_eq!(bench.fake.calls(Point::Commit), 1, "one group");
+    bench.end();
+}
+
+#[test]
+fn a_write_that_fails_fails_alone_and_its_neighbours_commit() {
+    for wrong in ["wrong", "end", "end and succeed", "defer"] {
+        let bench = Bench::new();
+        let gate = bench.hold();
+        bench.live(1, &[(1, 1.0)]);
+        bench.run(2, &["note before", wrong, "note after"]);
+        bench.live(3, &[(3, 3.0)]);
+        bench.run(4, &["note neighbour"]);
+        gate.open();
+        assert_eq!(bench.told.written(1).inserted, 1, "{wrong}");
+        let error = bench.told.error(2);
+        assert_eq!(error.code, Code::Constraint, "{wrong}");
+        assert_eq!(error.written, Some(Written::No), "{wrong}");
+        assert_eq!(bench.told.written(3).inserted, 1, "{wrong}");
+        assert!(bench.told.outcome(4).is_ok(), "{wrong}");
+        assert_eq!(
+            bench.fake.notes(),
+            ["neighbour"],
+            "{wrong}: all of it or nothing"
+        );
+        assert_eq!(bench.close_of(3), Some(3.0));
+        bench.end();
+    }
+}
+
+#[test]
+fn a_write_that_fails_at_any_place_of_a_group_fails_alone() {
+    for place in 0..4 {
+        let bench = Bench::new();
+        let gate = bench.hold();
+        // In the group, then alone. The write that holds the thread is the first of the group.
+        let before = std::iter::repeat_n(Act::Pass, place + 1);
+        let alone = std::iter::repeat_n(Act::Pass, place + 1);
+        let fail = || Act::Fail(constraint());
+        bench.fake.script(
+            Point::Upsert,
+            before.chain([fail()]).chain(alone).chain([fail()]),
+        );
+        for id in 0..4 {
+            bench.live(id, &[(id as i64 + 1, 1.0)]);
+        }
+        gate.open();
+        for id in 0..4 {
+            let outcome = bench.told.outcome(id);
+            assert_eq!(outcome.is_err(), id == place as u64, "{place}: {id}");
+            assert_eq!(
+                bench.close_of(id as i64 + 1).is_some(),
+                id != place as u64,
+                "{place}: {id}"
+            );
+        }
+        bench.end();
+    }
+}
+
+#[test]
+fn a_lock_that_is_taken_is_waited_out() {
+    let bench = Bench::new();
+    bench
+        .fake
+        .script(Point::Begin, std::iter::repeat_n(Act::Fail(busy()), 5));
+    bench.live(1, &[(1, 1.0)]);
+    assert_eq!(bench.told.written(1).inserted, 1);
+    let numbers = bench.writer.lock_waits.numbers();
+    assert_eq!((numbers.waits, numbers.timeouts), (1, 0));
+    bench.end();
+}
+
+#[test]
+fn a_file_that_is_locked_while_it_is_opened_is_waited_out() {
+    let bench = Bench::new();
+    bench
+        .fake
+        .script(Point::Open, std::iter::repeat_n(Act::Fail(busy()), 3));
+    bench.live(1, &[(1, 1.0)]);
+    assert_eq!(bench.told.written(1).inserted, 1);
+    bench.end();
+}
+
+#[test]
+fn a_lock_that_is_lost_half_way_undoes_the_group_and_writes_it_again() {
+    for point in [Point::Upsert, Point::Commit] {
+        let bench = Bench::new();
+        let gate = bench.hold();
+        let busy = || Act::Fail(busy());
+        bench.fake.script(point, [busy(), Act::Pass, busy()]);
+        bench.live(1, &[(1, 1.0)]);
+        bench.live(2, &[(1, 2.0)]);
+        gate.open();
+        assert_eq!(bench.told.written(1).inserted, 1);
+        assert_eq!(bench.told.written(2).updated, 1);
+        assert_eq!(bench.close_of(1), Some(2.0));
+        bench.end();
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_fails_what_waits_and_is_tried_again() {
+    let bench = Bench::new();
+    let denied = StoreError::new(Code::Permission, "the fake may not be opened");
+    bench.fake.script(Point::Open, [Act::Fail(denied)]);
+    bench.live(1, &[(1, 1.0)]);
+    let error = bench.told.error(1);
+    assert_eq!(
+        (error.code, error.written),
+        (Code::Permission, Some(Written::No))
+    );
+    bench.live(2, &[(1, 1.0)]);
+    assert_eq!(bench.told.written(2).inserted, 1);
+    bench.end();
+}
+
+#[test]
+fn a_deadline_that_passes_while_the_lock_is_taken_leaves_the_write_absent() {
+    let bench = Bench::new();
+    bench.fake.set_locked(true);
+    let deadline = Some(Instant::now() + Duration::from_millis(5));
+    bench.push(1, upsert(&[(1, 1.0)]), Priority::Live, deadline);
+    bench.live(2, &[(2, 2.0)]);
+    let error = bench.told.error(1);
+    assert_eq!(
+        (error.code, error.written),
+        (Code::Timeout, Some(Written::No))
+    );
+    assert_eq!(error.holder_pid, Some(4_711));
+    assert!(!bench.told.is_settled(2), "it has no deadline");
+    bench.fake.set_locked(false);
+    assert_eq!(bench.told.written(2).inserted, 1);
+    assert_eq!(bench.close_of(1), None);
+    bench.end();
+}
+
+#[test]
+fn a_deadline_that_passes_while_the_token_is_held_leaves_the_write_absent() {
+    let bench = Bench::new();
+    let held = bench.writer.token.take(Asker::Caller, None);
+    let deadline = Some(Instant::now() + Duration::from_millis(5));
+    bench.push(1, upsert(&[(1, 1.0)]), Priority::Live, deadline);
+    bench.live(2, &[(2, 2.0)]);
+    assert_eq!(bench.told.error(1).code, Code::Timeout);
+    assert!(!bench.told.is_settled(2));
+    drop(held);
+    assert_eq!(bench.told.written(2).inserted, 1);
+    assert_eq!(bench.close_of(1), None);
+    bench.end();
+}
+
+#[test]
+fn a_write_that_has_begun_is_told_the_truth_however_late() {
+    let bench = Bench::new();
+    let gate = bench.fake.stop_at(Point::Commit);
+    let deadline = Some(Instant::now() + Duration::from_secs(1));
+    let sequence = bench.push(1, upsert(&[(1, 1.0)]), Priority::Live, deadline);
+    gate.wait();
+    let late = StoreError::new(Code::Aborted, "too late");
+    assert!(!bench.writer.withdraw(sequence, late));
+    gate.open();
+    assert_eq!(bench.told.written(1).inserted, 1);
+    bench.end();
+}
+
+#[test]
+fn a_withdrawn_write_is_absent() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    let sequence = bench.live(1, &[(1, 1.0)]);
+    let unwanted = || StoreError::new(Code::Aborted, "unwanted").not_written();
+    assert!(bench.writer.withdraw(sequence, unwanted()));
+    assert!(!bench.writer.withdraw(sequence, unwanted()), "only once");
+    assert_eq!(bench.told.error(1).code, Code::Aborted);
+    gate.open();
+    bench.told.written(HOLD);
+    assert_eq!(bench.close_of(1), None);
+    bench.end();
+}
+
+#[test]
+fn a_full_disk_fails_the_group_and_nothing_of_it_is_written() {
+    for point in [Point::Begin, Point::Upsert, Point::Commit] {
+        let bench = Bench::new();
+        bench.fake.script(point, [Act::Fail(full())]);
+        bench.live(1, &[(1, 1.0)]);
+        let error = bench.told.error(1);
+        assert_eq!(
+            (error.code, error.written),
+            (Code::DiskFull, Some(Written::No)),
+            "{point:?}"
+        );
+        assert_eq!(bench.close_of(1), None);
+        bench.live(2, &[(1, 1.0)]);
+        assert_eq!(bench.told.written(2).inserted, 1, "when there is room");
+        bench.end();
+    }
+}
+
+#[test]
+fn a_commit_of_unknown_outcome_is_said_to_be_unknown_and_poisons_the_store() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    let stop = Arc::<Gate>::default();
+    bench.fake.script(
+        Point::Commit,
+        [Act::StopAndFail(stop.clone(), io_error_at_commit())],
+    );
+    gate.open();
+    stop.wait();
+    bench.live(1, &[(1, 1.0)]);
+    stop.open();
+    let begun = bench.told.error(HOLD);
+    assert_eq!(
+        (begun.code, begun.written),
+        (Code::IoError, Some(Written::Unknown))
+    );
+    let waiting = bench.told.error(1);
+    assert_eq!(
+        (waiting.code, waiting.written),
+        (Code::Poisoned, Some(Written::No))
+    );
+    let refused = bench.writer.check_poisoned();
+    assert!(refused.is_err_and(|error| error.code == Code::Poisoned));
+    wait_for("the event", || {
+        let told = |event: &Event| matches!(event, Event::StoreError(error) if error.code == Code::IoError);
+        bench.told.events().iter().any(told)
+    });
+    bench.end();
+}
+
+#[test]
+fn a_fatal_error_of_one_write_is_not_told_of_those_that_never_began() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    // The group fails for one command; run alone, the first commit fails for good.
+    bench.fake.script(
+        Point::Commit,
+        [
+            Act::Fail(constraint()),
+            Act::Pass,
+            Act::Fail(io_error_at_commit()),
+        ],
+    );
+    bench.live(1, &[(1, 1.0)]);
+    bench.live(2, &[(2, 2.0)]);
+    gate.open();
+    assert_eq!(bench.told.written(HOLD).inserted, 1);
+    assert_eq!(bench.told.error(1).written, Some(Written::Unknown));
+    let never = bench.told.error(2);
+    assert_eq!(
+        (never.code, never.written),
+        (Code::Poisoned, Some(Written::No))
+    );
+    bench.end();
+}
+
+#[test]
+fn a_write_accepted_while_the_store_is_poisoned_is_not_written() {
+    let bench = Bench::new();
+    bench
+        .writer
+        .poison(&StoreError::new(Code::Corrupt, "the fake is corrupt").failure(Failure::Fatal));
+    // As if the check for poison had been passed before.
+    let command = super::Command {
+        work: upsert(&[(1, 1.0)]),
+        reply: bench.reply(1),
+    };
+    let pushed = bench
+        .writer
+        .queue
+        .push(Priority::Live, Instant::now(), None, (1, 1), |_| command);
+    assert!(pushed.is_ok());
+    assert!(bench.writer.start_thread().is_ok());
+    assert_eq!(bench.told.error(1).code, Code::Poisoned);
+    assert_eq!(bench.close_of(1), None);
+    bench.end();
+}
+
+#[test]
+fn a_panic_settles_what_was_begun_and_what_waits_and_does_not_hang_the_end() {
+    for (point, written) in [
+        (Point::Upsert, Written::No),
+        (Point::Commit, Written::Unknown),
+    ] {
+        let bench = Bench::new();
+        let gate = bench.hold();
+        bench.fake.script(point, [Act::Pass, Act::Panic]);
+        if point == Point::Commit {
+            gate.open();
+            bench.told.written(HOLD);
+        }
+        bench.live(1, &[(1, 1.0)]);
+        gate.open();
+        let error = bench.told.error(1);
+        assert_eq!(
+            (error.code, error.written),
+            (Code::Poisoned, Some(written)),
+            "{point:?}"
+        );
+        if point == Point::Upsert {
+            assert_eq!(bench.told.error(HOLD).code, Code::Poisoned);
+        }
+        wait_for("nothing is in flight", || bench.in_flight() == 0);
+        let work = upsert(&[(2, 2.0)]);
+        let refused = bench
+            .writer
+            .enqueue(work, Priority::Live, None, bench.reply(2));
+        assert!(refused.is_err_and(|error| error.code == Code::Poisoned));
+        bench.end();
+    }
+}
+
+#[test]
+fn a_panic_while_the_file_is_opened_does_not_keep_the_token() {
+    let bench = Bench::new();
+    bench.fake.script(Point::Open, [Act::Panic]);
+    bench.live(1, &[(1, 1.0)]);
+    assert_eq!(bench.told.error(1).code, Code::Poisoned);
+    let held = bench.writer.token.take(Asker::Caller, Some(soon()));
+    assert!(held.is_ok_and(|held| held.is_some()));
+    bench.end();
+}
+
+#[test]
+fn closing_writes_what_waits() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    for id in 1..=50 {
+        bench.live(id, &[(id as i64, 1.0)]);
+    }
+    gate.open();
+    bench.writer.shut_down(soon());
+    assert_eq!(bench.told.settled(), 51);
+    assert!((1..=50).all(|id| bench.close_of(id).is_some()));
+    let work = upsert(&[(1, 1.0)]);
+    let refused = bench
+        .writer
+        .enqueue(work, Priority::Live, None, bench.reply(99));
+    assert!(refused.is_err_and(|error| error.code == Code::Closed));
+    bench.end();
+}
+
+#[test]
+fn closing_fails_what_its_deadline_leaves_and_ends_though_the_lock_is_taken() {
+    let bench = Bench::new();
+    bench.fake.set_locked(true);
+    bench.live(1, &[(1, 1.0)]);
+    bench.writer.shut_down(Instant::now());
+    let error = bench.told.error(1);
+    assert_eq!(
+        (error.code, error.written),
+        (Code::Closed, Some(Written::No))
+    );
+    bench.end();
+}
+
+#[test]
+fn closing_ends_though_the_lock_is_taken_when_a_failed_group_is_to_be_run_again() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    let stop = Arc::<Gate>::default();
+    bench.fake.script(
+        Point::Upsert,
+        [Act::Pass, Act::StopAndFail(stop.clone(), constraint())],
+    );
+    bench.live(1, &[(1, 1.0)]);
+    gate.open();
+    stop.wait();
+    bench.fake.set_locked(true);
+    stop.open();
+    bench.writer.shut_down(Instant::now());
+    assert_eq!(bench.told.error(1).code, Code::Closed);
+    assert_eq!(bench.told.error(HOLD).code, Code::Closed);
+    bench.end();
+}
+
+#[test]
+fn a_write_that_is_to_be_run_alone_can_be_withdrawn_while_the_lock_is_taken() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    let stop = Arc::<Gate>::default();
+    bench.fake.script(
+        Point::Upsert,
+        [Act::Pass, Act::StopAndFail(stop.clone(), constraint())],
+    );
+    let sequence = bench.live(1, &[(1, 1.0)]);
+    gate.open();
+    stop.wait();
+    bench.fake.set_locked(true);
+    stop.open();
+    wait_for("the group is undone", || bench.in_flight() == 0);
+    let unwanted = StoreError::new(Code::Aborted, "unwanted").not_written();
+    assert!(bench.writer.withdraw(sequence, unwanted));
+    bench.fake.set_locked(false);
+    assert_eq!(bench.told.written(HOLD).inserted, 1);
+    assert_eq!(bench.close_of(1), None);
+    bench.end();
+}
+
+#[test]
+fn a_flush_waits_for_what_was_accepted_before_it_and_no_more() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    let commit = bench.fake.stop_at(Point::Commit);
+    bench.writer.flush(bench.reply(1));
+    gate.open();
+    commit.wait();
+    bench.live(2, &[(2, 2.0)]);
+    let second = bench.fake.stop_at(Point::Commit);
+    assert!(!bench.told.is_settled(1));
+    commit.open();
+    assert!(matches!(bench.told.outcome(1), Ok(Answer::Done)));
+    second.wait();
+    assert!(!bench.told.is_settled(2), "it came later");
+    second.open();
+    bench.told.written(2);
+    bench.end();
+}
+
+#[test]
+fn a_flush_with_nothing_to_wait_for_is_settled_at_once() {
+    let bench = Bench::new();
+    bench.writer.flush(bench.reply(1));
+    assert!(bench.told.is_settled(1));
+    bench.end();
+}
+
+#[test]
+fn the_newer_of_two_writes_of_a_candle_wins_though_it_goes_first() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    bench.backfill(1, &[(1, 1.0), (2, 1.0)]);
+    bench.live(2, &[(1, 2.0)]);
+    gate.open();
+    let older = bench.told.written(1);
+    assert_eq!((older.inserted, older.coalesced), (1, 1));
+    assert_eq!(bench.told.written(2).inserted, 1);
+    assert_eq!(
+        (bench.close_of(1), bench.close_of(2)),
+        (Some(2.0), Some(1.0))
+    );
+    bench.end();
+}
+
+#[test]
+fn the_newer_of_two_writes_of_a_candle_wins_when_its_group_is_run_one_by_one() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    bench.backfill(1, &[(1, 1.0)]);
+    bench.live(2, &[(1, 2.0)]);
+    bench.run(3, &["wrong"]);
+    gate.open();
+    assert_eq!(bench.told.written(1).coalesced, 1);
+    bench.told.written(2);
+    assert_eq!(bench.told.error(3).code, Code::Constraint);
+    assert_eq!(bench.close_of(1), Some(2.0));
+    bench.end();
+}
+
+#[test]
+fn an_older_deletion_leaves_newer_candles_alone() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    bench.live(1, &[(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0)]);
+    bench.push(2, delete(0, 9), Priority::Backfill, None);
+    bench.live(3, &[(2, 2.0), (4, 2.0)]);
+    gate.open();
+    assert_eq!(bench.told.written(2).deleted, 2);
+    let closes: Vec<_> = (1..=4).map(|time| bench.close_of(time)).collect();
+    assert_eq!(closes, [None, Some(2.0), None, Some(2.0)]);
+    bench.end();
+}
+
+#[test]
+fn an_older_write_does_not_bring_back_what_a_newer_deletion_removed() {
+    let bench = Bench::new();
+    let gate = bench.hold();
+    bench.backfill(1, &[(1, 1.0), (5, 1.0)]);
+    bench.push(2, delete(0, 3), Priority::Live, None);
+    gate.open();
+    assert_eq!(bench.told.written(1).coalesced, 1);
+    assert_eq!((bench.close_of(1), bench.close_of(5)), (None, Some(1.0)));
+    bench.end();
+}
+
+#[test]
+fn a_full_queue_refuses_and_has_room_when_its_writes_are_told_of() {
+    let bench = Bench::with(&Options {
+        queue_capacity_rows: 2,
+        ..options()
+    });
+    let gate = bench.hold();
+    bench.live(1, &[(1, 1.0)]);
+    let more = || {
+        let work = upsert(&[(2, 2.0)]);
+        bench
+            .writer
+            .enqueue(work, Priority::Live, None, bench.reply(2))
+    };
+    assert!(more().is_err_and(|error| error.code == Code::QueueFull));
+    gate.open();
+    bench.told.written(1);
+    assert!(more().is_ok(), "who is told may send the next at once");
+    bench.told.written(2);
+    bench.end();
+}
+
+#[test]
+fn the_end_of_the_queue_is_told_when_writes_are_committed_and_when_they_are_withdrawn() {
+    let bench = Bench::new();
+    let drained = || {
+        let events = bench.told.events();
+        let drained = |event: &&Event| matches!(event, Event::Drained);
+        events.iter().filter(drained).count()
+    };
+    bench.live(1, &[(1, 1.0)]);
+    wait_for("the first commit", || drained() == 1);
+    bench.fake.set_locked(true);
+    let sequence = bench.live(2, &[(2, 2.0)]);
+    let unwanted = StoreError::new(Code::Aborted, "unwanted");
+    assert!(bench.writer.withdraw(sequence, unwanted));
+    assert_eq!(drained(), 2);
+    bench.fake.set_locked(false);
+    bench.end();
+}
+
+#[test]
+fn one_commit_tells_of_each_series_once() {
+    let bench = Bench::new();
+    bench.writer.want_candles(true);
+    let gate = bench.hold();
+    bench.live(1, &[(3, 1.0), (1, 1.0)]);
+    bench.live(2, &[(2, 1.0)]);
+    let work = Work::Upsert {
+        timeframe: Timeframe(60),
+        symbol: SYMBOL.into(),
+        rows: owned(&[(60, 1.0)]),
+    };
+    bench.push(3, work, Priority::Live, None);
+    gate.open();
+    bench.told.written(3);
+    let candles = || -> Vec<_> {
+        let events = bench.told.events().into_iter();
+        events
+            .filter_map(|event| match event {
+                Event::Candles(candles) => Some(candles),
+                _ => None,
+            })
+            .collect()
+    };
+    wait_for("two events", || candles().len() == 2);
+    let told = candles();
+    assert_eq!(
+        (told[0].from, told[0].to, told[0].count),
+        (0, 3, 4),
+        "with the write that held the thread"
+    );
+    assert_eq!((told[1].timeframe, told[1].to), (Timeframe(60), 60));
+    bench.end();
+}
+
+#[test]
+fn writes_of_many_threads_are_each_settled_once() {
+    let bench = Bench::new();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let bench = &bench;
+            scope.spawn(move || {
+                for number in 0..200_u64 {
+                    let id = thread * 1_000 + number;
+                    match number % 5 {
+                        0 => drop(bench.run(id, &["wrong"])),
+                        1 => drop(bench.backfill(id, &[(id as i64, 1.0)])),
+                        _ => drop(bench.live(id, &[(id as i64, 1.0)])),
+                    }
+                }
+            });
+        }
+    });
+    for thread in 0..4_u64 {
+        for number in 0..200_u64 {
+            let id = thread * 1_000 + number;
+            let outcome = bench.told.outcome(id);
+            assert_eq!(outcome.is_ok(), number % 5 != 0, "{id}");
+            if outcome.is_ok() {
+                assert_eq!(bench.close_of(id as i64), Some(1.0), "{id}");
+            }
+        }
+    }
+    bench.end();
+}
+
+#[test]
+fn a_sink_that_wants_nothing_more_does_not_hold_up_others() {
+    let bench = Bench::new();
+    let gone: Arc<dyn Sink> = Told::new();
+    bench.writer.add_listener(gone.clone());
+    bench.writer.remove_listener(&gone);
+    bench.live(1, &[(1, 1.0)]);
+    bench.told.written(1);
+    bench.end();
+}
