@@ -1,0 +1,545 @@
+/**
+ * candlestore keeps market candles in SQLite behind one serialized write queue per process.
+ *
+ * Times are milliseconds since 1970 (UTC), the open time of a candle. Durations are milliseconds and say so in their
+ * names. `get*`, `upsert*` and `deleteCandles` are synchronous; `read*`, `enqueue*`, `flush`, `ready` and `close`
+ * return promises, and what is wrong with their arguments rejects.
+ */
+
+import { EventEmitter } from 'node:events';
+
+/**
+ * Opens a store.
+ *
+ * The file is opened and checked at once; missing tables are made, and nothing is written where nothing is missing.
+ * Neither a thread nor the writing connection is started before the first write. Stores on the same file in one
+ * process, worker threads included, share one writer, queue and readers.
+ *
+ * @param location path of a database file, a `file:` URL, or `':memory:'` for a database of its own in memory
+ * @throws CandleStoreError `NOT_FOUND` (no such file or folder), `NOT_A_DATABASE` (another kind of file, a
+ *   directory), `PERMISSION`, `NETWORK_FILE_SYSTEM`, `INVALID_OPTION`, `OPTIONS_CONFLICT`, `SQLITE_TOO_OLD`, `CORRUPT`,
+ *   `TIMEOUT` (another process kept the file locked)
+ */
+export function openStore(location: string | URL, options?: StoreOptions): CandleStore;
+
+/** Options of `openStore`; an unknown one is `INVALID_OPTION`, and so is a value out of its bounds. */
+export interface StoreOptions {
+  /** Opens the file for reading only; writes throw `READ_ONLY`. Default false. */
+  readOnly?: boolean;
+  /** Refuses to create the file. Default false. */
+  fileMustExist?: boolean;
+  /** Minutes of the candles kept, each in a table `candles_<minutes>`; 1 to 64 of 1 to 527,040. Default [15, 60, 240, 1440]. */
+  timeframes?: number[];
+  /**
+   * `'normal'`: a commit survives the death of the process at once, and power loss once it has been checkpointed.
+   * `'full'`: each commit is flushed to the disk and survives power loss. Default 'normal'.
+   */
+  synchronous?: 'normal' | 'full';
+  /** How long a synchronous write waits for the write lock before `TIMEOUT`; 0 to 3,600,000. Default 5,000. */
+  busyTimeoutMs?: number;
+  /** Memory for pages of the database, for all connections together; 256 to 204,800. Default 32,768. */
+  cacheSizeKiB?: number;
+  /** Where SQLite sorts and keeps temporary tables. Default 'memory'. */
+  tempStore?: 'memory' | 'file';
+  /** Rows that may wait in the queue; 1 to 10,000,000. Default 200,000. */
+  queueCapacityRows?: number;
+  /** Bytes that may wait in the queue; 65,536 to 1,073,741,824. Default 67,108,864. */
+  queueCapacityBytes?: number;
+  /** A full queue rejects with `QUEUE_FULL`, or lets the caller wait for room. Default 'reject'. */
+  whenFull?: 'reject' | 'wait';
+  /** Largest batch that is written as one; 1 to 100,000. Default 5,000. */
+  maxBatchRows?: number;
+  /** Time after which a group takes no further writes and is committed; 1 to 1,000. Default 20. */
+  groupBudgetMs?: number;
+  /** Threads that read in the background; 1 to 64. Default 4. */
+  maxReaders?: number;
+  /** After so long without use a reading connection and its thread are closed; 100 to 86,400,000. Default 60,000. */
+  readerIdleMs?: number;
+  /** Memory for the newest candles; 0 to 209,715,200. Default 33,554,432. Accepted and not yet used. */
+  tailCacheBytes?: number;
+  /** Counting that takes longer is done in the background; 0 to 10,000. Default 20. See `getStats`. */
+  statsBudgetMs?: number;
+  /** Pauses between attempts to write. Accepted and not yet used. */
+  retry?: {
+    /** First pause; 1 to 60,000. Default 50. */
+    baseMs?: number;
+    /** Factor from one pause to the next; 1 to 10. Default 2. */
+    factor?: number;
+    /** Longest pause; 1 to 600,000. Default 2,000. */
+    capMs?: number;
+    /** Random part added to each pause; 0 to 60,000. Default 50. */
+    jitterMs?: number;
+  };
+  /** When to stop trying to write to a disk that refuses. Accepted and not yet used. */
+  breaker?: {
+    /** Failures in a row; 1 to 1,000. Default 3. */
+    threshold?: number;
+    /** Time until the next trial; 100 to 86,400,000. Default 60,000. */
+    recoveryMs?: number;
+  };
+  /** How long `close` without a deadline, `db.close()` and the end of the process wait for queued writes; 0 to 3,600,000. Default 1,200. */
+  closeDeadlineMs?: number;
+  /** Opens a file on a network or shared file system, where SQLite's locks may not hold. Default false. */
+  allowNetworkFileSystem?: boolean;
+}
+
+/** A footprint: price level, as text, to what was traded there. */
+export type Footprint = Record<
+  string,
+  {
+    /** Bought volume. */
+    bid: number;
+    /** Sold volume. */
+    ask: number;
+    delta?: number;
+    imbalance?: unknown;
+  }
+>;
+
+/** A candle to store. Numbers must be finite; -0 is stored as 0. High below low is stored as given. */
+export interface CandleInput {
+  /** Open time: whole milliseconds (UTC) from the year 2000 to 2099. */
+  time: number;
+  open: number;
+  high: number;
+  low: number;
+  close: number;
+  volume: number;
+  /** Volume of takers that bought; absent, null and NaN store 0, as for the three that follow. */
+  buyVolume?: number | null;
+  /** Volume of takers that sold. */
+  sellVolume?: number | null;
+  /** Bought less sold volume. */
+  delta?: number | null;
+  /** Number of trades. */
+  tradeCount?: number | null;
+  /** Footprint, stored as the text of `JSON.stringify`; a falsy one stores none. */
+  clusters?: Footprint | object | null;
+}
+
+/** A stored candle. Rows of other programs may hold null, text or Infinity and read as SQLite gives them. */
+export interface Candle {
+  time: number;
+  open: number;
+  high: number;
+  low: number;
+  close: number;
+  volume: number;
+  buyVolume: number;
+  sellVolume: number;
+  delta: number;
+  tradeCount: number;
+  /** The footprint that was stored; `{}` for none, or where another program stored something else than a JSON object. */
+  clusters: Footprint;
+}
+
+/** Name of a table, or its minutes. */
+export type Table = string | number;
+
+/** A range of open times, both ends exclusive; a falsy end means no bound. */
+export interface TimeRange {
+  after?: number | null;
+  before?: number | null;
+}
+
+/** Options of `getCandles`. */
+export interface GetCandlesOptions extends TimeRange {
+  /** At most so many, the newest ones; a whole number from 0 on, above 1,000,000 it is 1,000,000. Default 100. */
+  limit?: number;
+  /** Inside the caller's own transaction: false sees its writes, true does not. Default false. */
+  readOnly?: boolean;
+}
+
+/** A request of `readCandles`. */
+export interface ReadCandlesRequest extends TimeRange {
+  table: Table;
+  symbol: string;
+  /** As for `getCandles`. Default 100. */
+  limit?: number;
+  /** How the candles are given. Default 'rows'. */
+  format?: 'rows';
+  /** Rejects with `ABORTED`. */
+  signal?: AbortSignal;
+  /** Rejects with `TIMEOUT` after so long. */
+  timeoutMs?: number;
+}
+
+/** Options of a queued write. */
+export interface WriteOptions {
+  /** Live writes go before backfill, backfill before maintenance; what has waited a second goes before newer live writes. Default 'live'. */
+  priority?: 'live' | 'backfill' | 'maintenance';
+  /** Withdraws the write if it has not begun: it rejects with `ABORTED` and is not written. */
+  signal?: AbortSignal;
+  /** Withdraws the write if it has not begun after so long: it rejects with `TIMEOUT` and is not written. Without it a write waits as long as it takes. */
+  timeoutMs?: number;
+}
+
+/** Options of `enqueueCandles`. */
+export interface EnqueueCandlesOptions extends WriteOptions {
+  /** false allows a batch of more than `maxBatchRows`, which is then written in slices, each of them atomic. Default true. */
+  atomic?: boolean;
+}
+
+/** What a queued write reports once it is committed. */
+export interface Committed {
+  /** Place in the order of acceptance by this process. */
+  sequence: number;
+  /** Milliseconds between acceptance and the begin of the group's transaction. */
+  queuedMs: number;
+  /** Milliseconds the group's transaction took. */
+  commitMs: number;
+}
+
+/** What a batch of candles did. The four counts add up to the candles given. */
+export interface CommittedCandles extends Committed {
+  inserted: number;
+  /** Stored candles that were replaced by different ones. */
+  updated: number;
+  /** Stored candles that were equal already. */
+  unchanged: number;
+  /** Candles left alone because a write accepted later had stored or deleted them before this one's turn came. */
+  coalesced: number;
+}
+
+/** What a removal did. */
+export interface CommittedDelete extends Committed {
+  deleted: number;
+}
+
+/** What a statement did. */
+export interface StatementOutcome {
+  changes: number;
+  lastInsertRowid: number;
+  /** Rows of a statement with RETURNING. */
+  rows?: Record<string, SqlValue>[];
+}
+
+export type CommittedStatement = Committed & StatementOutcome;
+
+/** What a transaction of several statements did: the sum of changes, the last rowid, and each statement's outcome. */
+export interface CommittedTransaction extends Committed {
+  changes: number;
+  lastInsertRowid: number;
+  results: StatementOutcome[];
+}
+
+/** A value in a caller's own tables. */
+export type SqlValue = number | string | bigint | Uint8Array | null;
+
+/** Parameters of a statement: an array for `?`, an object for `:name`, `@name` and `$name`. */
+export type SqlParams = SqlValue[] | Record<string, SqlValue>;
+
+/** What waits in one priority of the queue. */
+export interface QueueDepth {
+  batches: number;
+  rows: number;
+  bytes: number;
+  /** Age of the oldest write, 0 when there is none. */
+  oldestAgeMs: number;
+}
+
+/** Numbers of the store: the count of each table under its name, and what the queue and the locks have done. */
+export interface Stats {
+  /** Candles in a table, such as `candles_15`. */
+  [table: `candles_${number}`]: number;
+  /** When the counts were known to be right, in milliseconds since 1970. */
+  countsAt: number;
+  /** Groups and synchronous writes of this process that found the write lock taken and waited. */
+  lockWaitCount: number;
+  /** Those of them that were given up. */
+  lockTimeoutCount: number;
+  /** How long they waited; the percentiles are at most an eighth too high. */
+  lockWaitMeanMs: number;
+  lockWaitP50Ms: number;
+  lockWaitP99Ms: number;
+  lockWaitMaxMs: number;
+  /** Groups committed by the queue. */
+  groups: number;
+  /** Queued writes committed, and their rows. */
+  committed: number;
+  committedRows: number;
+  coalescedRows: number;
+  /** Queued writes that failed, were refused because the queue was full, or were withdrawn. */
+  failed: number;
+  rejected: number;
+  withdrawn: number;
+  /** Writes and rows in the queue now, and writes being committed. */
+  queuedBatches: number;
+  queuedRows: number;
+  inFlight: number;
+}
+
+/** Candles of one series were committed. */
+export interface CandlesEvent {
+  table: string;
+  symbol: string;
+  /** Oldest and newest time written. */
+  from: number;
+  to: number;
+  count: number;
+  /**
+   * `'local'`: by this process. `'other'`: by another one; then only changes of a series' newest candle are noticed,
+   * within 100 ms, and `count` is 1.
+   */
+  source: 'local' | 'other';
+}
+
+/** Events of a store. Listeners keep no process alive, and one that throws harms no other call. */
+export interface StoreEvents {
+  /** After a commit. May be told twice for one commit, never not at all. */
+  candles: [CandlesEvent];
+  /** The queue has become empty. */
+  drained: [];
+  /** The store has stopped writing: see `POISONED`. */
+  'store-error': [CandleStoreError];
+}
+
+/** An open store. */
+export class CandleStore extends EventEmitter<StoreEvents> {
+  private constructor();
+
+  /**
+   * Stores one candle; when this returns it is committed and every process can read it. Inside `db.transaction` it
+   * belongs to that transaction: it is checked at once and stored with the others.
+   * @throws CandleStoreError `INVALID_CANDLE`, `INVALID_ARGUMENT`, `UNKNOWN_TABLE`, `TIMEOUT`, `READ_ONLY`, `CLOSED`,
+   *   `DISK_FULL`, `IO_ERROR`, `CONSTRAINT`, `SELF_DEADLOCK`, `POISONED`
+   */
+  upsertCandle(table: Table, symbol: string, candle: CandleInput): void;
+
+  /** Stores candles in one transaction, all or none. Throws as `upsertCandle`. */
+  upsertCandles(table: Table, symbol: string, candles: readonly CandleInput[]): void;
+
+  /** Removes the candles in a range, or all of a series; returns how many. Throws as `upsertCandle`. */
+  deleteCandles(table: Table, symbol: string, range?: TimeRange): number;
+
+  /**
+   * The newest `limit` candles with `time < before`, ascending. Reads the newest commit and never waits for a writer;
+   * inside the caller's own open transaction it sees that transaction's writes, unless `readOnly`.
+   * @param limit a whole number from 0 on, above 1,000,000 it is 1,000,000; default 100
+   * @param before exclusive; any falsy value means no bound
+   */
+  getCandles(
+    table: Table,
+    symbol: string,
+    limit?: number,
+    before?: number | null,
+    readOnly?: boolean,
+  ): Candle[];
+  getCandles(table: Table, symbol: string, options: GetCandlesOptions): Candle[];
+
+  /** Time of the newest candle of a series, or null. */
+  getLastCandleTime(table: Table, symbol: string): number | null;
+
+  /**
+   * Numbers of the store. Counts are exact for this process's own commits. After commits of others they are counted
+   * again at once if that took less than `statsBudgetMs` last time, else in the background, at most once a second.
+   * Counting that takes more than 1 ms is given at most a fifth of the time, so that polling stays cheap while others
+   * commit; `countsAt` tells how old the counts are.
+   * @param options `exact: true` counts now, however long it takes
+   */
+  getStats(options?: { exact?: boolean }): Stats;
+
+  /** What waits in the queue, by priority. */
+  readonly queue: {
+    readonly live: QueueDepth;
+    readonly backfill: QueueDepth;
+    readonly maintenance: QueueDepth;
+  };
+
+  /**
+   * Hands a batch to the write queue; settles after the commit. The input is copied before this returns. A batch is
+   * written as one, or with `{ atomic: false }` in slices of `maxBatchRows`.
+   * Rejects with `BATCH_TOO_LARGE`, `QUEUE_FULL`, `TIMEOUT`, `ABORTED` and what `upsertCandle` throws.
+   */
+  enqueueCandles(
+    table: Table,
+    symbol: string,
+    candles: readonly CandleInput[],
+    options?: EnqueueCandlesOptions,
+  ): Promise<CommittedCandles>;
+
+  /** Removes the candles in a range by the queue. */
+  enqueueDelete(
+    table: Table,
+    symbol: string,
+    range?: TimeRange,
+    options?: WriteOptions,
+  ): Promise<CommittedDelete>;
+
+  /**
+   * Runs one statement on the caller's own tables by the queue. Transaction control, PRAGMA, ATTACH, DETACH, VACUUM
+   * and several statements in one text are `INVALID_SQL`.
+   */
+  enqueueWrite(sql: string, params?: SqlParams | null, options?: WriteOptions): Promise<CommittedStatement>;
+
+  /** Runs several statements by the queue, all or none. */
+  enqueueTransaction(
+    statements: readonly (string | { sql: string; params?: SqlParams | null })[],
+    options?: WriteOptions,
+  ): Promise<CommittedTransaction>;
+
+  /** Resolves when everything accepted before is settled. */
+  flush(): Promise<void>;
+
+  /** Reads candles off the event loop. */
+  readCandles(request: ReadCandlesRequest): Promise<Candle[]>;
+
+  /** Resolves when the store can be used: a file always can. */
+  ready(): Promise<void>;
+
+  /**
+   * Closes the store: no new work, what was accepted is written until the deadline and fails with `CLOSED` after it.
+   * Idempotent. Rejects with `SELF_DEADLOCK` inside `db.transaction`.
+   */
+  close(options?: { deadlineMs?: number }): Promise<void>;
+
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /** The raw handle, shaped like better-sqlite3's Database. */
+  readonly db: Database;
+
+  /** A raw handle that only reads, on one connection of its own. */
+  readonly dbReadOnly: Database;
+}
+
+/** A raw handle on the database. */
+export interface Database {
+  /** Whether the store is open. */
+  readonly open: boolean;
+  /** Whether a transaction of this handle is open. */
+  readonly inTransaction: boolean;
+  /** Path of the file or `':memory:'`. */
+  readonly name: string;
+  readonly readonly: boolean;
+  readonly memory: boolean;
+  /** Prepares one statement. */
+  prepare<Row = Record<string, SqlValue>>(sql: string): Statement<Row>;
+  /** Runs the statements of a text one after the other. BEGIN holds the write lock until COMMIT or ROLLBACK. */
+  exec(sql: string): this;
+  /** Runs `PRAGMA source`; the rows, or with `simple` the first value. */
+  pragma(source: string, options?: { simple?: boolean }): unknown;
+  /**
+   * Wraps a function so that each call is one transaction; a call inside another is a savepoint. A throw rolls back; a
+   * function that returns a promise is refused. Every variant takes the write lock at its begin.
+   */
+  transaction<This, Args extends unknown[], Result>(
+    run: (this: This, ...args: Args) => Result,
+  ): Transaction<This, Args, Result>;
+  /** Closes the whole store and waits for it, at most `closeDeadlineMs`. */
+  close(): this;
+}
+
+/** A function that runs in a transaction, and its variants. */
+export interface Transaction<This, Args extends unknown[], Result> {
+  (this: This, ...args: Args): Result;
+  readonly default: Transaction<This, Args, Result>;
+  readonly deferred: Transaction<This, Args, Result>;
+  readonly immediate: Transaction<This, Args, Result>;
+  readonly exclusive: Transaction<This, Args, Result>;
+  readonly database: Database;
+}
+
+/** A prepared statement of the raw handle. Parameters are values, arrays, or objects for named ones. */
+export interface Statement<Row = Record<string, SqlValue>> {
+  readonly database: Database;
+  readonly source: string;
+  /** It gives rows. */
+  readonly reader: boolean;
+  /** It cannot change the database. */
+  readonly readonly: boolean;
+  run(...parameters: (SqlValue | SqlParams)[]): { changes: number; lastInsertRowid: number };
+  get(...parameters: (SqlValue | SqlParams)[]): Row | undefined;
+  all(...parameters: (SqlValue | SqlParams)[]): Row[];
+  iterate(...parameters: (SqlValue | SqlParams)[]): IterableIterator<Row>;
+  /** Gives the first column only. */
+  pluck(on?: boolean): this;
+  /** Gives rows as arrays. */
+  raw(on?: boolean): this;
+  /** Binds parameters for good. */
+  bind(...parameters: (SqlValue | SqlParams)[]): this;
+}
+
+/** What went wrong. */
+export type ErrorCode =
+  /** An argument has the wrong type or value. */
+  | 'INVALID_ARGUMENT'
+  /** An option is unknown or out of its bounds. */
+  | 'INVALID_OPTION'
+  /** A candle cannot be stored; nothing of its batch is. Has `index` and `field`. */
+  | 'INVALID_CANDLE'
+  /** A statement that the queue does not run. */
+  | 'INVALID_SQL'
+  /** More candles than `maxBatchRows`. */
+  | 'BATCH_TOO_LARGE'
+  /** The file is open in this process with other options. */
+  | 'OPTIONS_CONFLICT'
+  /** The table is not that of a configured timeframe. */
+  | 'UNKNOWN_TABLE'
+  /** The store is closed. */
+  | 'CLOSED'
+  /** The queue has no room. Retryable. */
+  | 'QUEUE_FULL'
+  /** The deadline passed before the work began; it was not done. Retryable. */
+  | 'TIMEOUT'
+  /** The signal withdrew the work before it began. */
+  | 'ABORTED'
+  /** Writing is paused because the disk refuses. Retryable. Reserved. */
+  | 'BREAKER_OPEN'
+  /** A constraint or a trigger of the database refused the row. */
+  | 'CONSTRAINT'
+  /** SQLite refused the statement. */
+  | 'SQL_ERROR'
+  /** A write on a store, a handle or a file that is read-only. */
+  | 'READ_ONLY'
+  /** The disk or its quota is full. Retryable. */
+  | 'DISK_FULL'
+  /** The operating system failed to read or write. Retryable, unless `written` is 'unknown'. */
+  | 'IO_ERROR'
+  /** The database is damaged. */
+  | 'CORRUPT'
+  /** The file is something else. */
+  | 'NOT_A_DATABASE'
+  /** The file or its folder does not exist. */
+  | 'NOT_FOUND'
+  /** The process may not open the file or what belongs to it. */
+  | 'PERMISSION'
+  /** The file is on a network or shared file system. */
+  | 'NETWORK_FILE_SYSTEM'
+  /** This process has the file open by something else, such as another SQLite library. */
+  | 'FOREIGN_LIBRARY'
+  /** The call would wait for its own thread. */
+  | 'SELF_DEADLOCK'
+  /** The SQLite library is too old to be safe. */
+  | 'SQLITE_TOO_OLD'
+  /** A failure that cannot be judged stopped all writing: close, check the file, open again. */
+  | 'POISONED'
+  /** The call exists on SQLite only. */
+  | 'SQLITE_ONLY'
+  /** The connection to the database server broke. Retryable. Reserved. */
+  | 'CONNECTION_LOST';
+
+/** The error of every failed call. */
+export class CandleStoreError extends Error {
+  constructor(code: ErrorCode, message: string, details?: object);
+  readonly name: 'CandleStoreError';
+  readonly code: ErrorCode;
+  /** Whether the same call may succeed later without any change. */
+  readonly retryable: boolean;
+  /** Of writes: `'no'`, certainly not written; `'unknown'`, a commit or its flush failed and nobody can tell. */
+  readonly written?: 'no' | 'unknown';
+  /** SQLite's name of the error, such as `SQLITE_BUSY`. */
+  readonly sqliteCode?: string;
+  readonly table?: string;
+  readonly symbol?: string;
+  /** Place of the refused candle in its batch. */
+  readonly index?: number;
+  /** Field of the refused candle. */
+  readonly field?: string;
+  /** What is wrong with the refused candle, without saying which it is. */
+  readonly reason?: string;
+  /** How long the call waited, and how often it tried. */
+  readonly waitedMs?: number;
+  readonly attempts?: number;
+  /** The process that holds the write lock, where that can be known. */
+  readonly holderPid?: number;
+}

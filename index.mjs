@@ -1,0 +1,4 @@
+import candlestore from './index.js';
+
+export const { CandleStore, CandleStoreError, openStore } = candlestore;
+export default candlestore;

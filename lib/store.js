@@ -1,0 +1,633 @@
+'use strict';
+
+// The store as its callers see it: arguments are checked and candles packed here, calls go to the native side, and
+// its outcomes settle promises. What waits for room in a full queue is in `room.js`, the raw handles in `database.js`.
+
+const { EventEmitter } = require('node:events');
+const { setInterval, clearInterval, setTimeout, clearTimeout } = require('node:timers');
+const { fileURLToPath } = require('node:url');
+
+const args = require('./arguments');
+const { Packed, ROW, unpack } = require('./candle');
+const { Database, ReadingRunner, WritingRunner } = require('./database');
+const { CandleStoreError, fromNative, invalidArgument, native } = require('./errors');
+const { NativeStore } = require('./native');
+const { Pending } = require('./pending');
+const { Room } = require('./room');
+const { rowsAsObjects, statementOf } = require('./statement');
+const { Transaction } = require('./transaction');
+
+const DEFAULT_LIMIT = 100;
+/** Rows that fit into the array which synchronous reads share. */
+const SHARED_ROWS = 8192;
+/** How often commits of other processes are looked for while somebody listens. */
+const WATCH_MS = 100;
+/** Numbers of one outcome in what the native side gives: see `Settled` there. */
+const SETTLED = 11;
+const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4 };
+const EVENT_BITS = { candles: 1, drained: 2, 'store-error': 4 };
+
+/** Synchronous writes and reads use these; a caller's getter that calls the store meanwhile finds them taken. */
+let sharedPacked = new Packed();
+const sharedRows = new Float64Array(SHARED_ROWS * ROW);
+
+/** What callbacks do that must not keep a store from being collected; set by the class, whose privates they use. */
+let takeOutcomes;
+let lookForOthers;
+
+class CandleStore extends EventEmitter {
+  #native;
+  #tables = new Map();
+  #pending = new Pending();
+  #room;
+  #transaction;
+  #closing = null;
+  #closeId = 0;
+  #watcher = null;
+  #maxBatchRows;
+
+  constructor(location, options) {
+    super();
+    const opened = openNative(this, location, options);
+    this.#native = opened.native;
+    this.#maxBatchRows = opened.maxBatchRows;
+    for (const minutes of opened.timeframes) {
+      this.#tables.set(minutes, minutes);
+      this.#tables.set(`candles_${minutes}`, minutes);
+    }
+    this.#room = new Room(opened.whenFull === 'wait');
+    this.#transaction = new Transaction(this.#native);
+    const writing = new WritingRunner(this, this.#native, this.#transaction);
+    const reading = new ReadingRunner(this, this.#native);
+    const db = new Database(writing, opened.name, opened.readOnly);
+    const dbReadOnly = new Database(reading, opened.name, true);
+    Object.defineProperty(this, 'db', { value: db, enumerable: true });
+    Object.defineProperty(this, 'dbReadOnly', { value: dbReadOnly, enumerable: true });
+    // At once: what is written right after on() must not be missed. The new listener is not counted yet.
+    this.on('newListener', (name) => this.#listen(name));
+    this.on('removeListener', () => this.#listen());
+  }
+
+  // Synchronous writes.
+
+  upsertCandle(table, symbol, candle) {
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    const where = { table: `candles_${minutes}`, symbol: stored };
+    if (this.#transaction.open) {
+      this.#transaction.add(minutes, stored, candle, 0, where);
+      return;
+    }
+    withPacked(
+      (packed) => packed.add(candle, 0, where),
+      (packed) => this.#upsert(minutes, stored, packed),
+    );
+  }
+
+  upsertCandles(table, symbol, candles) {
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    checkCandles(candles);
+    const where = { table: `candles_${minutes}`, symbol: stored };
+    withPacked(
+      (packed) => packed.addAll(candles, where),
+      (packed) => {
+        if (this.#transaction.open) this.#transaction.handOver();
+        if (packed.count > 0) this.#upsert(minutes, stored, packed);
+      },
+    );
+  }
+
+  #upsert(minutes, symbol, packed) {
+    native(() => this.#native.upsert(minutes, symbol, packed.values, packed.count, packed.clusters));
+  }
+
+  deleteCandles(table, symbol, range = {}) {
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    const { after, before } = checkRange(range);
+    this.#transaction.handOver();
+    return native(() => this.#native.deleteCandles(minutes, stored, after, before));
+  }
+
+  // Synchronous reads.
+
+  getCandles(table, symbol, limit = DEFAULT_LIMIT, before = null, readOnly = false) {
+    let after = null;
+    if (typeof limit === 'object' && limit !== null && !Array.isArray(limit)) {
+      args.checkKeys('options', limit, ['limit', 'before', 'after', 'readOnly']);
+      ({ limit = DEFAULT_LIMIT, before = null, after = null, readOnly = false } = limit);
+    }
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    const most = args.checkLimit(limit);
+    const from = args.checkBound('after', after);
+    const to = args.checkBound('before', before);
+    args.checkBoolean('readOnly', readOnly);
+    if (this.#transaction.open) this.#transaction.handOver();
+    const read = native(() =>
+      this.#native.readCandles(minutes, stored, from, to, most, readOnly, sharedRows),
+    );
+    if (typeof read === 'number') return unpack(sharedRows, read, '', []);
+    return unpack(read.values ?? sharedRows, read.count, read.clusters, read.odd);
+  }
+
+  getLastCandleTime(table, symbol) {
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    if (this.#transaction.open) this.#transaction.handOver();
+    return native(() => this.#native.lastTime(minutes, stored));
+  }
+
+  getStats(options = {}) {
+    args.checkObject('options', options);
+    args.checkKeys('options', options, ['exact']);
+    const exact = args.checkBoolean('exact', options.exact ?? false);
+    const found = native(() => this.#native.stats(exact));
+    const stats = {};
+    found.tables.forEach((table, place) => (stats[table] = found.counts[place]));
+    return Object.assign(stats, {
+      countsAt: found.countsAt,
+      lockWaitCount: found.lockWaitCount,
+      lockTimeoutCount: found.lockTimeoutCount,
+      lockWaitMeanMs: found.lockWaitMeanMs,
+      lockWaitP50Ms: found.lockWaitP50Ms,
+      lockWaitP99Ms: found.lockWaitP99Ms,
+      lockWaitMaxMs: found.lockWaitMaxMs,
+      groups: found.groups,
+      committed: found.committed,
+      committedRows: found.committedRows,
+      coalescedRows: found.coalescedRows,
+      failed: found.failed,
+      rejected: found.rejected,
+      withdrawn: found.withdrawn,
+      queuedBatches: found.queuedBatches,
+      queuedRows: found.queuedRows,
+      inFlight: found.inFlight,
+    });
+  }
+
+  get queue() {
+    const lanes = native(() => this.#native.depth());
+    return Object.fromEntries(args.PRIORITIES.map((priority, place) => [priority, { ...lanes[place] }]));
+  }
+
+  // Writes through the queue.
+
+  async enqueueCandles(table, symbol, candles, options = {}) {
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    checkCandles(candles);
+    const checked = args.checkWriteOptions(options, ['atomic']);
+    const atomic = args.checkBoolean('atomic', options.atomic ?? true);
+    const where = { table: `candles_${minutes}`, symbol: stored };
+    const packed = new Packed(Math.max(candles.length, 1));
+    packed.addAll(candles, where);
+    const push = (part) => (id, timeoutMs) =>
+      this.#native.enqueueUpsert(
+        minutes,
+        stored,
+        part.values,
+        part.count,
+        part.clusters,
+        id,
+        checked.priority,
+        timeoutMs,
+      );
+    if (atomic || packed.count <= this.#maxBatchRows)
+      return this.#enqueue(push(packed), checked, writtenRows);
+    const outcomes = await settleAll(
+      slices(packed, this.#maxBatchRows).map((part) => this.#enqueue(push(part), checked, writtenRows)),
+    );
+    return outcomes.reduce(addOutcomes);
+  }
+
+  async enqueueDelete(table, symbol, range = {}, options = {}) {
+    const minutes = this.#minutes(table);
+    const stored = args.checkSymbol(symbol);
+    const { after, before } = checkRange(range);
+    const checked = args.checkWriteOptions(options);
+    const push = (id, timeoutMs) =>
+      this.#native.enqueueDelete(minutes, stored, after, before, id, checked.priority, timeoutMs);
+    return this.#enqueue(push, checked, writtenDelete);
+  }
+
+  async enqueueWrite(sql, params, options = {}) {
+    const checked = args.checkWriteOptions(options);
+    const statement = ownStatement(sql, params);
+    const push = (id, timeoutMs) =>
+      this.#native.enqueueStatements([statement], id, checked.priority, timeoutMs);
+    return this.#enqueue(push, checked, ({ results: [result], ...outcome }) => ({
+      ...outcome,
+      ...statementOutcome(result),
+    }));
+  }
+
+  async enqueueTransaction(statements, options = {}) {
+    const checked = args.checkWriteOptions(options);
+    if (!Array.isArray(statements) || statements.length === 0) {
+      throw invalidArgument('statements must be a non-empty array of { sql, params } or of SQL texts');
+    }
+    const given = statements.map((statement) =>
+      typeof statement === 'string'
+        ? ownStatement(statement)
+        : ownStatement(args.checkObject('statement', statement).sql, statement.params),
+    );
+    const push = (id, timeoutMs) => this.#native.enqueueStatements(given, id, checked.priority, timeoutMs);
+    return this.#enqueue(push, checked, (outcome) => {
+      const results = outcome.results.map(statementOutcome);
+      const changes = results.reduce((sum, result) => sum + result.changes, 0);
+      return { ...outcome, changes, lastInsertRowid: results.at(-1).lastInsertRowid, results };
+    });
+  }
+
+  /** Hands a write to the queue, waiting for room where the options say so; `shape` makes the caller's result. */
+  async #enqueue(push, { signal, timeoutMs }, shape) {
+    if (signal?.aborted) throw args.aborted(signal, 'no');
+    // What the open transaction has gathered was accepted before this write.
+    if (this.#transaction.open) this.#transaction.handOver();
+    const deadline = performance.now() + timeoutMs;
+    // Whoever waits for the outcome does so from the moment of acceptance: it may come, or be withdrawn, at once.
+    const attempt = () => {
+      const id = this.#pending.nextId();
+      const left = Number.isNaN(timeoutMs) ? NaN : Math.max(0, deadline - performance.now());
+      const sequence = native(() => push(id, left));
+      const withdraw = () => {
+        if (this.#native.withdraw(sequence)) this.#pending.reject(id, args.aborted(signal, 'no'));
+      };
+      signal?.addEventListener('abort', withdraw, { once: true });
+      return { settled: this.#pending.wait(id, () => signal?.removeEventListener('abort', withdraw)) };
+    };
+    const { settled } = this.#room.waits ? await this.#room.get(attempt, { signal, timeoutMs }) : attempt();
+    return shape(await settled);
+  }
+
+  async flush() {
+    const id = this.#pending.nextId();
+    native(() => this.#native.flush(id));
+    await this.#pending.wait(id);
+  }
+
+  // Reads in the background.
+
+  async readCandles(request) {
+    args.checkObject('request', request);
+    args.checkKeys('request', request, [
+      'table',
+      'symbol',
+      'limit',
+      'before',
+      'after',
+      'format',
+      'signal',
+      'timeoutMs',
+    ]);
+    const { limit = DEFAULT_LIMIT, format = 'rows' } = request;
+    const minutes = this.#minutes(request.table);
+    const stored = args.checkSymbol(request.symbol);
+    const most = args.checkLimit(limit);
+    const from = args.checkBound('after', request.after);
+    const to = args.checkBound('before', request.before);
+    const timeoutMs = args.checkMilliseconds('timeoutMs', request.timeoutMs);
+    const signal = args.checkSignal(request.signal);
+    if (format !== 'rows') throw invalidArgument(`format must be 'rows', got ${args.shown(format)}`);
+    if (signal?.aborted) throw args.aborted(signal);
+    const id = this.#pending.nextId();
+    const reading = native(() => this.#native.readCandlesLater(minutes, stored, from, to, most, id));
+    const giveUp = (error) => {
+      reading.callOff();
+      this.#pending.reject(id, error);
+    };
+    const abort = () => giveUp(args.aborted(signal));
+    const late = () =>
+      giveUp(new CandleStoreError('TIMEOUT', `the read was not done within ${timeoutMs} ms`));
+    const timer = Number.isNaN(timeoutMs) ? undefined : setTimeout(late, Math.min(timeoutMs, 2 ** 31 - 1));
+    signal?.addEventListener('abort', abort, { once: true });
+    return this.#pending.wait(id, () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    });
+  }
+
+  // Life.
+
+  /** A file is ready when openStore() has returned; another engine may have to connect first. */
+  async ready() {
+    if (!this.#native.isOpen) throw closedError();
+  }
+
+  close(options = {}) {
+    if (this.#closing) return this.#closing;
+    if (this.#transaction.depth > 0) return Promise.reject(closedInside());
+    this.#closing = this.#close(options);
+    // A refused close leaves the store open.
+    this.#closing.catch(() => this.#native.isOpen && (this.#closing = null));
+    return this.#closing;
+  }
+
+  async #close(options) {
+    args.checkObject('options', options);
+    args.checkKeys('options', options, ['deadlineMs']);
+    const deadlineMs = args.checkMilliseconds('deadlineMs', options.deadlineMs);
+    const id = this.#pending.nextId();
+    this.#closeId = id;
+    if (this.#native.isOpen) {
+      this.#native.closeLater(deadlineMs, id);
+      await this.#pending.wait(id);
+    }
+    this.#ended();
+  }
+
+  _closeNow() {
+    if (this.#transaction.depth > 0) throw closedInside();
+    native(() => this.#native.closeNow(NaN));
+    this.#closing ??= Promise.resolve();
+    this.#take();
+    this.#ended();
+  }
+
+  #ended() {
+    this.#transaction.open = false;
+    this.#transaction.discard();
+    clearInterval(this.#watcher);
+    this.#watcher = null;
+    this.#native.end();
+    this.#room.rejectAll(closedError);
+    // db.close() may end what close() has begun.
+    this.#pending.resolve(this.#closeId);
+    this.#pending.rejectAll(closedError);
+  }
+
+  [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
+    return this.close();
+  }
+
+  // Outcomes and events.
+
+  /** Settles what the native side has done since the last call. */
+  #take() {
+    const { numbers, errors, candles, ran, events } = this.#native.take();
+    for (let at = 0; at < numbers.length; at += SETTLED) {
+      const id = numbers[at];
+      const place = numbers[at + 10];
+      switch (numbers[at + 1]) {
+        case KIND.WRITTEN:
+          this.#pending.resolve(id, {
+            sequence: numbers[at + 2],
+            inserted: numbers[at + 3],
+            updated: numbers[at + 4],
+            unchanged: numbers[at + 5],
+            coalesced: numbers[at + 6],
+            deleted: numbers[at + 7],
+            queuedMs: numbers[at + 8],
+            commitMs: numbers[at + 9],
+          });
+          break;
+        case KIND.ERROR:
+          this.#pending.reject(id, fromNative(errors[place]));
+          break;
+        case KIND.RAN:
+          this.#pending.resolve(id, {
+            sequence: numbers[at + 2],
+            results: ran[place],
+            queuedMs: numbers[at + 8],
+            commitMs: numbers[at + 9],
+          });
+          break;
+        case KIND.CANDLES: {
+          const { values, count, clusters, odd } = candles[place];
+          this.#pending.resolve(id, unpack(values, count, clusters, odd));
+          break;
+        }
+        default:
+          this.#pending.resolve(id, undefined);
+      }
+    }
+    this.#room.retry();
+    for (const event of events) this.#emit(event, 'local');
+  }
+
+  #emit(event, source) {
+    if (event.name === 'candles') {
+      const { minutes, symbol, from, to, count } = event;
+      this.#tell('candles', { table: `candles_${minutes}`, symbol, from, to, count, source });
+    } else if (event.name === 'store-error') {
+      this.#tell('store-error', fromNative(event.error));
+    } else {
+      this.#tell(event.name);
+    }
+  }
+
+  #tell(name, ...told) {
+    try {
+      this.emit(name, ...told);
+    } catch (error) {
+      // A listener that throws must not keep others from being settled; its error is uncaught all the same.
+      setTimeout(() => {
+        throw error;
+      }, 0);
+    }
+  }
+
+  /** Asks the native side for the events that somebody listens to. */
+  #listen(added) {
+    if (this.#closing || !this.#native.isOpen) return;
+    let bits = 0;
+    for (const [name, bit] of Object.entries(EVENT_BITS)) {
+      if (name === added || this.listenerCount(name) > 0) bits |= bit;
+    }
+    native(() => this.#native.listen(bits));
+    const watch = (bits & EVENT_BITS.candles) !== 0;
+    if (watch && !this.#watcher)
+      this.#watcher = setInterval(watchOthers, WATCH_MS, new WeakRef(this)).unref();
+    if (!watch && this.#watcher) {
+      clearInterval(this.#watcher);
+      this.#watcher = null;
+    }
+  }
+
+  #lookForOthers() {
+    if (this.#closing || !this.#native.isOpen) return;
+    this.#take();
+    let changes;
+    try {
+      changes = native(() => this.#native.foreignChanges());
+    } catch (error) {
+      // There is no call of anybody's to fail: it is told as what goes wrong in the background is.
+      this.#tell('store-error', error);
+      return;
+    }
+    for (const event of changes) this.#emit(event, 'other');
+  }
+
+  #minutes(table) {
+    const minutes = this.#tables.get(table);
+    if (minutes !== undefined) return minutes;
+    const known = [...this.#tables.keys()].filter((key) => typeof key === 'string').join(', ');
+    throw new CandleStoreError(
+      'UNKNOWN_TABLE',
+      `the store has no table ${args.shown(table)}; it has ${known} (option timeframes)`,
+      { table: String(typeof table === 'string' ? table.slice(0, 64) : table) },
+    );
+  }
+
+  static {
+    // For callbacks that must not keep a store from being collected.
+    takeOutcomes = (store) => store.#take();
+    lookForOthers = (store) => store.#lookForOthers();
+  }
+}
+
+function watchOthers(reference) {
+  const store = reference.deref();
+  if (store) lookForOthers(store);
+  else clearInterval(this);
+}
+
+/** Opens the native store; what wakes JS knows the store only weakly. */
+function openNative(store, location, options) {
+  const path = checkLocation(location);
+  args.checkObject('options', options);
+  const reference = new WeakRef(store);
+  const wake = () => {
+    const woken = reference.deref();
+    if (woken) takeOutcomes(woken);
+  };
+  return {
+    native: native(() => NativeStore.open(path, optionsText(options), wake)),
+    name: path,
+    readOnly: options.readOnly ?? false,
+    timeframes: options.timeframes ?? [15, 60, 240, 1440],
+    maxBatchRows: options.maxBatchRows ?? 5_000,
+    whenFull: options.whenFull ?? 'reject',
+  };
+}
+
+/** Options as JSON; values that JSON cannot hold become text, which the native side refuses by name. */
+function optionsText(options) {
+  const held = (_key, value) =>
+    ['function', 'bigint', 'symbol'].includes(typeof value) ||
+    (typeof value === 'number' && !Number.isFinite(value))
+      ? String(value)
+      : value;
+  try {
+    return JSON.stringify(options, held);
+  } catch (cause) {
+    throw new CandleStoreError('INVALID_OPTION', `options cannot be read: ${cause.message}`, { cause });
+  }
+}
+
+function checkLocation(location) {
+  if (location instanceof URL && location.protocol === 'file:') return fileURLToPath(location);
+  if (typeof location !== 'string' || location.length === 0 || location.includes('\0')) {
+    throw invalidArgument(
+      `location must be the path of a database file or ':memory:', got ${args.shown(location)}`,
+    );
+  }
+  if (/^postgres(ql)?:/i.test(location)) {
+    throw invalidArgument('location: this version of candlestore stores in SQLite files only');
+  }
+  return location;
+}
+
+function checkCandles(candles) {
+  if (!Array.isArray(candles)) throw invalidArgument(`candles must be an array, got ${args.shown(candles)}`);
+}
+
+function checkRange(range) {
+  args.checkObject('range', range);
+  args.checkKeys('range', range, ['after', 'before']);
+  return { after: args.checkBound('after', range.after), before: args.checkBound('before', range.before) };
+}
+
+function ownStatement(sql, params) {
+  if (typeof sql !== 'string') throw invalidArgument(`sql must be a string, got ${args.shown(sql)}`);
+  return statementOf(sql, params === undefined || params === null ? [] : [params]);
+}
+
+/** Packs into the shared place, or into a new one when a getter of the caller's has come back into the store. */
+function withPacked(fill, use) {
+  const packed = sharedPacked ?? new Packed();
+  sharedPacked = null;
+  try {
+    packed.clear();
+    fill(packed);
+    return use(packed);
+  } finally {
+    sharedPacked = packed;
+  }
+}
+
+/** Parts of at most `rows` rows that share the packed values. */
+function slices(packed, rows) {
+  const parts = [];
+  let text = 0;
+  for (let start = 0; start < packed.count; start += rows) {
+    const count = Math.min(rows, packed.count - start);
+    const values = packed.values.subarray(start * ROW, (start + count) * ROW);
+    let marked = 0;
+    for (let row = 0; row < count; row++) marked += values[row * ROW + ROW - 1];
+    parts.push({ values, count, clusters: packed.texts.slice(text, text + marked).join('\n') });
+    text += marked;
+  }
+  return parts;
+}
+
+/** Waits for all before it reports the first failure: nothing may still be on its way then. */
+async function settleAll(promises) {
+  const outcomes = await Promise.allSettled(promises);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) throw failed.reason;
+  return outcomes.map((outcome) => outcome.value);
+}
+
+function addOutcomes(sum, next) {
+  return {
+    sequence: next.sequence,
+    inserted: sum.inserted + next.inserted,
+    updated: sum.updated + next.updated,
+    unchanged: sum.unchanged + next.unchanged,
+    coalesced: sum.coalesced + next.coalesced,
+    queuedMs: Math.max(sum.queuedMs, next.queuedMs),
+    commitMs: sum.commitMs + next.commitMs,
+  };
+}
+
+function writtenRows({ deleted: _deleted, ...outcome }) {
+  return outcome;
+}
+
+function writtenDelete({ sequence, deleted, queuedMs, commitMs }) {
+  return { sequence, deleted, queuedMs, commitMs };
+}
+
+function statementOutcome(result) {
+  const { changes, lastInsertRowid, columns } = result;
+  return columns.length > 0
+    ? { changes, lastInsertRowid, rows: rowsAsObjects(result) }
+    : { changes, lastInsertRowid };
+}
+
+function closedError() {
+  return new CandleStoreError(
+    'CLOSED',
+    'the store is closed: open it again with openStore() before using it',
+    {
+      written: 'no',
+    },
+  );
+}
+
+function closedInside() {
+  return new CandleStoreError(
+    'SELF_DEADLOCK',
+    'close() inside db.transaction() would wait for its own transaction',
+  );
+}
+
+/** Opens a store. See index.d.ts. */
+function openStore(location, options = {}) {
+  return new CandleStore(location, options);
+}
+
+module.exports = { CandleStore, openStore };

@@ -1,0 +1,756 @@
+//! The native class behind a `CandleStore`: one method for each thing a handle does. Candles cross as packed doubles,
+//! statements as text and values, outcomes in bulk.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
+
+use napi::Env;
+use napi::bindgen_prelude::{Either, Float64Array, Float64ArraySlice, Function, Unknown};
+use napi_derive::napi;
+
+use super::sink::{CANDLES, JsSink};
+use super::value::Cell;
+use super::{call, environment, to_json};
+use crate::candle::{OddCell, ROW, ReadRows, Rows, TimeRange};
+use crate::error::{Code, Result, StoreError};
+use crate::options::Options;
+use crate::queue::Priority;
+use crate::reply::{Answer, Event, Reply, Sink};
+use crate::store::{self, EnqueueOptions, Handle};
+use crate::value::{Params, Statement, StatementResult};
+use crate::writer::lock;
+
+/// Doubles of one settled call in `Settled.numbers`: id, kind, sequence, inserted, updated, unchanged, coalesced,
+/// deleted, queued ms, commit ms, place of its further data.
+const SETTLED: usize = 11;
+
+#[napi]
+pub struct NativeStore {
+    handle: Arc<Handle>,
+    sink: Arc<JsSink>,
+    /// Rows of synchronous reads, kept to be filled again.
+    scratch: Mutex<ReadRows>,
+}
+
+/// What a read gives besides rows that fit into the caller's array.
+#[napi(object, object_from_js = false)]
+pub struct ReadMore {
+    pub count: u32,
+    /// All rows, when they did not fit.
+    pub values: Option<Float64Array>,
+    /// Footprint texts one after the other.
+    pub clusters: String,
+    pub odd: Vec<Odd>,
+}
+
+/// A cell that holds something else than a number.
+#[napi(object, object_from_js = false)]
+pub struct Odd {
+    pub row: u32,
+    pub column: u32,
+    pub value: Cell,
+}
+
+/// What a statement gave back.
+#[napi(object, object_from_js = false)]
+pub struct StatementAnswer {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Cell>>,
+    pub changes: f64,
+    pub last_insert_rowid: f64,
+}
+
+/// Outcomes and events since the last call.
+#[napi(object, object_from_js = false)]
+pub struct Settled {
+    pub numbers: Float64Array,
+    pub errors: Vec<String>,
+    pub candles: Vec<ReadMore>,
+    pub ran: Vec<Vec<StatementAnswer>>,
+    pub events: Vec<StoreEvent>,
+}
+
+#[napi(object, object_from_js = false)]
+pub struct StoreEvent {
+    pub name: &'static str,
+    pub minutes: u32,
+    pub symbol: String,
+    pub from: f64,
+    pub to: f64,
+    pub count: f64,
+    pub error: Option<String>,
+}
+
+/// A statement of the caller's as it comes from JS.
+#[napi(object, object_to_js = false)]
+pub struct GivenStatement {
+    pub sql: String,
+    pub positional: Vec<Cell>,
+    pub names: Vec<String>,
+    pub named: Vec<Cell>,
+}
+
+/// What waits in one priority.
+#[napi(object, object_from_js = false)]
+pub struct LaneDepth {
+    pub batches: f64,
+    pub rows: f64,
+    pub bytes: f64,
+    pub oldest_age_ms: f64,
+}
+
+#[napi(object, object_from_js = false)]
+pub struct StatsAnswer {
+    pub tables: Vec<String>,
+    pub counts: Vec<f64>,
+    pub counts_at: f64,
+    pub lock_wait_count: f64,
+    pub lock_timeout_count: f64,
+    pub lock_wait_mean_ms: f64,
+    pub lock_wait_p50_ms: f64,
+    pub lock_wait_p99_ms: f64,
+    pub lock_wait_max_ms: f64,
+    pub groups: f64,
+    pub committed: f64,
+    pub committed_rows: f64,
+    pub failed: f64,
+    pub rejected: f64,
+    pub withdrawn: f64,
+    pub coalesced_rows: f64,
+    pub queued_batches: f64,
+    pub queued_rows: f64,
+    pub in_flight: f64,
+}
+
+#[napi(object, object_from_js = false)]
+pub struct DescriptionAnswer {
+    pub reader: bool,
+    pub readonly: bool,
+}
+
+/// What an upsert did.
+#[napi(object, object_from_js = false)]
+pub struct UpsertAnswer {
+    pub inserted: f64,
+    pub updated: f64,
+    pub unchanged: f64,
+}
+
+impl From<GivenStatement> for Statement {
+    fn from(given: GivenStatement) -> Self {
+        Statement {
+            sql: given.sql,
+            params: Params {
+                positional: given.positional.into_iter().map(|cell| cell.0).collect(),
+                named: given
+                    .names
+                    .into_iter()
+                    .zip(given.named.into_iter().map(|cell| cell.0))
+                    .collect(),
+            },
+        }
+    }
+}
+
+impl From<StatementResult> for StatementAnswer {
+    fn from(result: StatementResult) -> Self {
+        StatementAnswer {
+            columns: result.columns,
+            rows: result
+                .rows
+                .into_iter()
+                .map(|row| row.into_iter().map(Cell).collect())
+                .collect(),
+            changes: result.changes as f64,
+            last_insert_rowid: result.last_insert_rowid as f64,
+        }
+    }
+}
+
+fn odd(cells: &[OddCell]) -> Vec<Odd> {
+    cells
+        .iter()
+        .map(|cell| Odd {
+            row: cell.row as u32,
+            column: cell.column as u32,
+            value: Cell(cell.value.clone()),
+        })
+        .collect()
+}
+
+fn rows<'a>(values: &'a [f64], count: u32, clusters: &'a str) -> Result<Rows<'a>> {
+    match values.get(..count as usize * ROW) {
+        Some(values) => Rows::new(values, clusters),
+        None => Err(StoreError::new(
+            Code::InvalidArgument,
+            "the packed candles are shorter than their count says; was the array detached?",
+        )
+        .not_written()),
+    }
+}
+
+fn enqueue_options(id: f64, priority: u32, timeout_ms: f64) -> EnqueueOptions {
+    EnqueueOptions {
+        id: id as u64,
+        priority: Priority::ALL
+            .get(priority as usize)
+            .copied()
+            .unwrap_or(Priority::Live),
+        timeout_ms: (!timeout_ms.is_nan()).then_some(timeout_ms),
+    }
+}
+
+fn most(rows: Option<u32>) -> Option<usize> {
+    rows.map(|rows| rows as usize)
+}
+
+#[napi]
+impl NativeStore {
+    /// Opens a handle; `wake` is called on this thread when `take` has something to give.
+    #[napi(factory)]
+    pub fn open(
+        env: Env,
+        location: String,
+        options: String,
+        wake: Function<(), Unknown<'static>>,
+    ) -> napi::Result<Self> {
+        let sink = Arc::new(JsSink::new(&wake)?);
+        let handle = call(|| {
+            Ok(Arc::new(store::open(
+                &location,
+                &Options::from_json(&options)?,
+                sink.clone(),
+            )?))
+        })?;
+        environment::remember(&env, &handle, &sink)?;
+        Ok(Self {
+            handle,
+            sink,
+            scratch: Mutex::default(),
+        })
+    }
+
+    #[napi(getter)]
+    pub fn is_open(&self) -> bool {
+        self.handle.is_open()
+    }
+
+    #[napi(getter)]
+    pub fn in_transaction(&self) -> bool {
+        self.handle.in_transaction()
+    }
+
+    #[napi]
+    pub fn upsert(
+        &self,
+        minutes: u32,
+        symbol: String,
+        values: Float64ArraySlice<'_>,
+        count: u32,
+        clusters: String,
+    ) -> napi::Result<UpsertAnswer> {
+        call(|| {
+            let done = self
+                .handle
+                .upsert(minutes, &symbol, rows(&values, count, &clusters)?)?;
+            Ok(UpsertAnswer {
+                inserted: done.inserted as f64,
+                updated: done.updated as f64,
+                unchanged: done.unchanged as f64,
+            })
+        })
+    }
+
+    #[napi]
+    pub fn delete_candles(
+        &self,
+        minutes: u32,
+        symbol: String,
+        after: f64,
+        before: f64,
+    ) -> napi::Result<f64> {
+        call(|| {
+            self.handle
+                .delete(minutes, &symbol, TimeRange::from_numbers(after, before))
+                .map(|count| count as f64)
+        })
+    }
+
+    #[napi]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "flat arguments cross into Rust cheaper than an object"
+    )]
+    pub fn enqueue_upsert(
+        &self,
+        minutes: u32,
+        symbol: String,
+        values: Float64ArraySlice<'_>,
+        count: u32,
+        clusters: String,
+        id: f64,
+        priority: u32,
+        timeout_ms: f64,
+    ) -> napi::Result<f64> {
+        call(|| {
+            let rows = rows(&values, count, &clusters)?;
+            self.handle
+                .enqueue_upsert(
+                    minutes,
+                    &symbol,
+                    rows,
+                    enqueue_options(id, priority, timeout_ms),
+                )
+                .map(|sequence| sequence as f64)
+        })
+    }
+
+    #[napi]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "flat arguments cross into Rust cheaper than an object"
+    )]
+    pub fn enqueue_delete(
+        &self,
+        minutes: u32,
+        symbol: String,
+        after: f64,
+        before: f64,
+        id: f64,
+        priority: u32,
+        timeout_ms: f64,
+    ) -> napi::Result<f64> {
+        call(|| {
+            let range = TimeRange::from_numbers(after, before);
+            self.handle
+                .enqueue_delete(
+                    minutes,
+                    &symbol,
+                    range,
+                    enqueue_options(id, priority, timeout_ms),
+                )
+                .map(|sequence| sequence as f64)
+        })
+    }
+
+    #[napi]
+    pub fn enqueue_statements(
+        &self,
+        statements: Vec<GivenStatement>,
+        id: f64,
+        priority: u32,
+        timeout_ms: f64,
+    ) -> napi::Result<f64> {
+        call(|| {
+            let statements = statements.into_iter().map(Statement::from).collect();
+            self.handle
+                .enqueue_statements(statements, enqueue_options(id, priority, timeout_ms))
+                .map(|sequence| sequence as f64)
+        })
+    }
+
+    #[napi]
+    pub fn withdraw(&self, sequence: f64) -> bool {
+        self.handle.withdraw(sequence as u64)
+    }
+
+    #[napi]
+    pub fn flush(&self, id: f64) -> napi::Result<()> {
+        call(|| self.handle.flush(id as u64))
+    }
+
+    /// Fills `into` with packed rows and returns their number, or more where that is not all there is to tell.
+    #[napi]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "flat arguments cross into Rust cheaper than an object"
+    )]
+    pub fn read_candles(
+        &self,
+        minutes: u32,
+        symbol: String,
+        after: f64,
+        before: f64,
+        limit: u32,
+        committed: bool,
+        mut into: Float64ArraySlice<'_>,
+    ) -> napi::Result<Either<u32, ReadMore>> {
+        call(|| {
+            let mut read = lock(&self.scratch);
+            let range = TimeRange::from_numbers(after, before);
+            self.handle
+                .read_candles(minutes, &symbol, range, limit, committed, &mut read)?;
+            let count = read.len() as u32;
+            // SAFETY: JS runs nothing during this call, so nobody else reads or writes the array.
+            let fits = match unsafe { into.as_mut() }.get_mut(..read.values.len()) {
+                Some(into) => {
+                    into.copy_from_slice(&read.values);
+                    true
+                }
+                None => false,
+            };
+            if fits && read.clusters.is_empty() && read.odd.is_empty() {
+                return Ok(Either::A(count));
+            }
+            let values = (!fits).then(|| Float64Array::new(std::mem::take(&mut read.values)));
+            Ok(Either::B(ReadMore {
+                count,
+                values,
+                clusters: std::mem::take(&mut read.clusters),
+                odd: odd(&read.odd),
+            }))
+        })
+    }
+
+    /// Reads on another thread; returns a function's worth of state to call the read off.
+    #[napi]
+    pub fn read_candles_later(
+        &self,
+        minutes: u32,
+        symbol: String,
+        after: f64,
+        before: f64,
+        limit: u32,
+        id: f64,
+    ) -> napi::Result<Wanted> {
+        let wanted = Arc::new(AtomicBool::new(true));
+        call(|| {
+            let range = TimeRange::from_numbers(after, before);
+            self.handle.read_candles_later(
+                minutes,
+                &symbol,
+                range,
+                limit,
+                id as u64,
+                wanted.clone(),
+            )
+        })?;
+        Ok(Wanted { wanted })
+    }
+
+    #[napi]
+    pub fn last_time(&self, minutes: u32, symbol: String) -> napi::Result<Cell> {
+        call(|| self.handle.last_time(minutes, &symbol).map(Cell))
+    }
+
+    #[napi]
+    pub fn describe(&self, sql: String) -> napi::Result<DescriptionAnswer> {
+        call(|| {
+            let found = self.handle.describe(&sql)?;
+            Ok(DescriptionAnswer {
+                reader: found.reader,
+                readonly: found.read_only,
+            })
+        })
+    }
+
+    #[napi]
+    pub fn query(
+        &self,
+        statement: GivenStatement,
+        most_rows: Option<u32>,
+    ) -> napi::Result<StatementAnswer> {
+        call(|| {
+            self.handle
+                .query(&statement.into(), most(most_rows))
+                .map(StatementAnswer::from)
+        })
+    }
+
+    #[napi]
+    pub fn query_read_only(
+        &self,
+        statement: GivenStatement,
+        most_rows: Option<u32>,
+    ) -> napi::Result<StatementAnswer> {
+        call(|| {
+            self.handle
+                .query_read_only(&statement.into(), most(most_rows))
+                .map(StatementAnswer::from)
+        })
+    }
+
+    #[napi]
+    pub fn execute(
+        &self,
+        statement: GivenStatement,
+        most_rows: Option<u32>,
+    ) -> napi::Result<StatementAnswer> {
+        call(|| {
+            self.handle
+                .execute(&statement.into(), most(most_rows))
+                .map(StatementAnswer::from)
+        })
+    }
+
+    #[napi(getter)]
+    pub fn read_only_in_transaction(&self) -> bool {
+        self.handle.read_only_in_transaction()
+    }
+
+    #[napi]
+    pub fn query_script_read_only(&self, script: String) -> napi::Result<()> {
+        call(|| self.handle.query_script_read_only(&script))
+    }
+
+    #[napi]
+    pub fn execute_script(&self, script: String) -> napi::Result<()> {
+        call(|| self.handle.execute_script(&script))
+    }
+
+    #[napi]
+    pub fn stats(&self, exact: bool) -> napi::Result<StatsAnswer> {
+        call(|| {
+            let stats = self.handle.stats(exact)?;
+            let (tables, counts): (Vec<_>, Vec<_>) = stats
+                .counts
+                .into_iter()
+                .map(|(table, count)| (table, count as f64))
+                .unzip();
+            Ok(StatsAnswer {
+                tables,
+                counts,
+                counts_at: stats
+                    .counts_at
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0.0, |time| time.as_millis() as f64),
+                lock_wait_count: stats.locks.waits as f64,
+                lock_timeout_count: stats.locks.timeouts as f64,
+                lock_wait_mean_ms: stats.locks.waited.mean_ms,
+                lock_wait_p50_ms: stats.locks.waited.p50_ms,
+                lock_wait_p99_ms: stats.locks.waited.p99_ms,
+                lock_wait_max_ms: stats.locks.waited.max_ms,
+                groups: stats.groups as f64,
+                committed: stats.committed as f64,
+                committed_rows: stats.committed_rows as f64,
+                failed: stats.failed as f64,
+                rejected: stats.rejected as f64,
+                withdrawn: stats.withdrawn as f64,
+                coalesced_rows: stats.coalesced_rows as f64,
+                queued_batches: stats.depth.iter().map(|depth| depth.batches).sum::<usize>() as f64,
+                queued_rows: stats.depth.iter().map(|depth| depth.rows).sum::<usize>() as f64,
+                in_flight: stats.in_flight as f64,
+            })
+        })
+    }
+
+    /// What waits: live, backfill, maintenance.
+    #[napi]
+    pub fn depth(&self) -> napi::Result<Vec<LaneDepth>> {
+        call(|| {
+            Ok(self
+                .handle
+                .depth()?
+                .0
+                .map(|depth| LaneDepth {
+                    batches: depth.batches as f64,
+                    rows: depth.rows as f64,
+                    bytes: depth.bytes as f64,
+                    oldest_age_ms: depth.oldest_age_ms,
+                })
+                .into_iter()
+                .collect())
+        })
+    }
+
+    /// Which events JS wants, as bits.
+    #[napi]
+    pub fn listen(&self, wanted: u32) -> napi::Result<()> {
+        self.sink.listen(wanted);
+        call(|| self.handle.listen(wanted & CANDLES != 0))
+    }
+
+    /// Series that others have written, as `candles` events.
+    #[napi]
+    pub fn foreign_changes(&self) -> napi::Result<Vec<StoreEvent>> {
+        call(|| {
+            let changes = self.handle.foreign_changes()?;
+            Ok(changes
+                .into_iter()
+                .map(|change| StoreEvent {
+                    name: "candles",
+                    minutes: change.timeframe.0,
+                    symbol: change.symbol.to_string(),
+                    from: change.from as f64,
+                    to: change.to as f64,
+                    count: 1.0,
+                    error: None,
+                })
+                .collect())
+        })
+    }
+
+    /// Takes the outcomes and events that wait.
+    #[napi]
+    pub fn take(&self) -> napi::Result<Settled> {
+        call(|| {
+            let waiting = self.sink.take();
+            let mut numbers = Vec::with_capacity(waiting.outcomes.len() * SETTLED);
+            let mut settled = Settled {
+                numbers: Float64Array::new(Vec::new()),
+                errors: Vec::new(),
+                candles: Vec::new(),
+                ran: Vec::new(),
+                events: Vec::new(),
+            };
+            for outcome in waiting.outcomes {
+                let mut row = [0.0; SETTLED];
+                row[0] = outcome.id as f64;
+                match outcome.result {
+                    Ok(Answer::Written(written)) => {
+                        let told = [
+                            written.sequence,
+                            written.inserted,
+                            written.updated,
+                            written.unchanged,
+                            written.coalesced,
+                            written.deleted,
+                        ];
+                        for (place, number) in told.into_iter().enumerate() {
+                            row[2 + place] = number as f64;
+                        }
+                        row[8] = written.queued_ms;
+                        row[9] = written.commit_ms;
+                    }
+                    Err(error) => {
+                        row[1] = 1.0;
+                        row[10] = settled.errors.len() as f64;
+                        settled.errors.push(to_json(&error));
+                    }
+                    Ok(Answer::Ran(ran)) => {
+                        row[1] = 2.0;
+                        row[2] = ran.sequence as f64;
+                        row[8] = ran.queued_ms;
+                        row[9] = ran.commit_ms;
+                        row[10] = settled.ran.len() as f64;
+                        settled
+                            .ran
+                            .push(ran.results.into_iter().map(StatementAnswer::from).collect());
+                    }
+                    Ok(Answer::Candles(read)) => {
+                        row[1] = 3.0;
+                        row[10] = settled.candles.len() as f64;
+                        settled.candles.push(ReadMore {
+                            count: read.len() as u32,
+                            odd: odd(&read.odd),
+                            clusters: read.clusters,
+                            values: Some(Float64Array::new(read.values)),
+                        });
+                    }
+                    Ok(Answer::Done) => row[1] = 4.0,
+                }
+                numbers.extend_from_slice(&row);
+            }
+            settled.numbers = Float64Array::new(numbers);
+            settled.events = waiting
+                .events
+                .into_iter()
+                .map(|event| self.event(event))
+                .collect();
+            Ok(settled)
+        })
+    }
+
+    fn event(&self, event: Event) -> StoreEvent {
+        let nothing = |name| StoreEvent {
+            name,
+            minutes: 0,
+            symbol: String::new(),
+            from: 0.0,
+            to: 0.0,
+            count: 0.0,
+            error: None,
+        };
+        match event {
+            Event::Candles(candles) => {
+                self.handle.own_commit(&candles);
+                StoreEvent {
+                    minutes: candles.timeframe.0,
+                    symbol: candles.symbol.to_string(),
+                    from: candles.from as f64,
+                    to: candles.to as f64,
+                    count: candles.count as f64,
+                    ..nothing("candles")
+                }
+            }
+            Event::Drained => nothing("drained"),
+            Event::StoreError(error) => StoreEvent {
+                error: Some(to_json(&error)),
+                ..nothing("store-error")
+            },
+        }
+    }
+
+    /// Ends an open transaction without its changes.
+    #[napi]
+    pub fn abandon(&self) {
+        self.handle.abandon_lease();
+    }
+
+    /// Closes on another thread; `id` is settled when done. NaN means the default deadline.
+    #[napi]
+    pub fn close_later(&self, deadline_ms: f64, id: f64) {
+        let reply = Reply {
+            sink: self.sink.clone() as Arc<dyn Sink>,
+            id: id as u64,
+        };
+        if !self.handle.begin_close() {
+            return reply.settle(Ok(Answer::Done));
+        }
+        let deadline_ms = self.deadline_ms(deadline_ms);
+        environment::close_in_background(self.handle.clone(), deadline_ms, move || {
+            reply.settle(Ok(Answer::Done))
+        });
+    }
+
+    /// Closes and waits for it.
+    #[napi]
+    pub fn close_now(&self, deadline_ms: f64) -> napi::Result<()> {
+        let deadline_ms = self.deadline_ms(deadline_ms);
+        call(|| {
+            self.handle.close(deadline_ms);
+            Ok(())
+        })
+    }
+
+    /// The last outcomes are taken: lets go of the function that wakes JS.
+    #[napi]
+    pub fn end(&self) {
+        self.sink.end();
+    }
+
+    fn deadline_ms(&self, given: f64) -> f64 {
+        if given.is_nan() {
+            self.handle.default_close_deadline_ms()
+        } else {
+            given
+        }
+    }
+}
+
+impl Drop for NativeStore {
+    fn drop(&mut self) {
+        self.sink.end();
+        if self.handle.begin_close() {
+            // Collected without close(): draining must not hold up the JS thread.
+            let deadline_ms = self.handle.default_close_deadline_ms();
+            environment::close_in_background(self.handle.clone(), deadline_ms, || {});
+        }
+    }
+}
+
+/// A read in the background that can be called off before it begins.
+#[napi]
+pub struct Wanted {
+    wanted: Arc<AtomicBool>,
+}
+
+#[napi]
+impl Wanted {
+    #[napi]
+    pub fn call_off(&self) {
+        self.wanted.store(false, Ordering::Relaxed);
+    }
+}
