@@ -627,7 +627,7 @@ describe('the order of writes', () => {
       ];
     });
     const [backfill, live] = await Promise.all(queued);
-    expect(live).toMatchObject({ inserted: 3, coalesced: 0 });
+    expect(live).toMatchObject({ inserted: 2, coalesced: 1 });
     expect(backfill).toMatchObject({ inserted: 7, coalesced: 3 });
     const old = { close: 1, clusters: { 1: { bid: 1, ask: 1 } } };
     expect(all(store)).toEqual([

@@ -112,6 +112,9 @@ pub struct StoreError {
     pub attempts: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder_pid: Option<u32>,
+    /// When the breaker lets the next write through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_in_ms: Option<f64>,
 }
 
 /// The result of everything in this crate that can fail.
@@ -130,6 +133,7 @@ impl StoreError {
             waited_ms: None,
             attempts: None,
             holder_pid: None,
+            retry_in_ms: None,
         }
     }
 

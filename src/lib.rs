@@ -1,7 +1,7 @@
 //! candlestore keeps market candles in SQLite behind one serialized write queue per process.
 //!
 //! The layers, each using only those before it: values (`candle`, `timeframe`, `value`, `error`, `options`),
-//! mechanisms (`queue`, `overtaking`, `counts`), the seam to databases (`engine`), the threads (`writer`, `reader`),
+//! mechanisms (`queue`, `overtaking`, `retry`, `breaker`, `turn`, `counts`), the seam to databases (`engine`), the threads (`writer`, `reader`),
 //! their composition (`store`), and the edge to Node (`binding`). ARCHITECTURE.md shows the ways through them.
 
 #![allow(
@@ -11,6 +11,7 @@
 
 #[cfg(feature = "napi")]
 mod binding;
+pub mod breaker;
 pub mod candle;
 pub mod counts;
 pub mod engine;
@@ -18,12 +19,15 @@ pub mod error;
 pub mod histogram;
 pub mod options;
 pub mod overtaking;
+mod proc_locks;
 pub mod queue;
 pub mod reader;
 pub mod reply;
+pub mod retry;
 pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod timeframe;
+mod turn;
 pub mod value;
 pub mod writer;

@@ -65,9 +65,27 @@ pub struct Depth {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
     Waiting,
+    /// Nothing yet: somebody has interrupted the wait, or its time is over.
+    Nothing,
     /// The queue is closed and empty.
     Finished,
 }
+
+/// What may go into one group.
+pub struct Cut<'a> {
+    pub now: Instant,
+    /// About so much; the first write goes in whatever its size.
+    pub bytes: usize,
+    /// Only live writes.
+    pub live_only: bool,
+    /// Writes that share a group with no other, by their sequence.
+    pub alone: &'a dyn Fn(u64) -> bool,
+}
+
+/// A group is of so many writes at most.
+const MOST_WRITES: usize = 4_096;
+/// Beside live writes, which should not wait for it, the others may fill this part of a group: one in so many.
+const SHARE_BESIDE_LIVE: usize = 4;
 
 struct State<C> {
     lanes: [VecDeque<Entry<C>>; 3],
@@ -82,6 +100,8 @@ struct State<C> {
     since_aged: u32,
     /// Threads that wait for a change: waking nobody costs a system call, too.
     sleepers: usize,
+    /// How often something came that ends a pause: a live write, or an interruption.
+    urgent: u64,
     closed: bool,
 }
 
@@ -106,6 +126,7 @@ impl<C> Queue<C> {
                 with_deadline: 0,
                 since_aged: AGED_SHARE,
                 sleepers: 0,
+                urgent: 0,
                 closed: false,
             }),
             changed: Condvar::new(),
@@ -147,6 +168,7 @@ impl<C> Queue<C> {
         state.rows += rows;
         state.bytes += bytes;
         state.with_deadline += usize::from(deadline.is_some());
+        state.urgent += u64::from(priority == Priority::Live);
         let command = command(sequence);
         state.lanes[priority.place()].push_back(Entry {
             sequence,
@@ -168,9 +190,11 @@ impl<C> Queue<C> {
         state.last_sequence
     }
 
-    /// Waits until there is work or nothing will come any more.
-    pub fn wait_for_work(&self) -> Work {
+    /// Waits until there is work, nothing will come any more, somebody interrupts or `limit` has passed.
+    pub fn wait_for_work(&self, limit: Option<Duration>) -> Work {
         let mut state = self.lock();
+        let urgent = state.urgent;
+        let end = limit.map(|limit| Instant::now() + limit);
         loop {
             if !state.is_empty() {
                 return Work::Waiting;
@@ -178,8 +202,45 @@ impl<C> Queue<C> {
             if state.closed {
                 return Work::Finished;
             }
-            state = self.sleep(state, None);
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if state.urgent != urgent || left.is_some_and(|left| left.is_zero()) {
+                return Work::Nothing;
+            }
+            state = self.sleep(state, left);
         }
+    }
+
+    /// How often something urgent has come, for `pause`.
+    pub fn urgent(&self) -> u64 {
+        self.lock().urgent
+    }
+
+    /// Waits for a time, or until a live write comes or somebody interrupts, after `urgent` was asked for, or the queue is
+    /// closed; true when it was not the time that ended it.
+    pub fn pause(&self, time: Duration, urgent: u64) -> bool {
+        let mut state = self.lock();
+        let closed = state.closed;
+        let end = Instant::now() + time;
+        while state.urgent == urgent && state.closed == closed {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.sleep(state, Some(left));
+        }
+        true
+    }
+
+    /// Ends a pause, or a wait for work: something came that does not go through the queue.
+    pub fn interrupt(&self) {
+        let mut state = self.lock();
+        state.urgent += 1;
+        self.wake(state);
+    }
+
+    /// Whether a live write waits.
+    pub fn has_live(&self) -> bool {
+        !self.lock().lanes[Priority::Live.place()].is_empty()
     }
 
     fn sleep<'a>(
@@ -212,24 +273,44 @@ impl<C> Queue<C> {
         }
     }
 
-    /// The next write to begin; it counts as in flight until `settled`.
+    /// The next writes to begin together, in their order; they count as in flight until `settled`.
+    pub fn cut(&self, cut: &Cut<'_>) -> Vec<Entry<C>> {
+        let mut state = self.lock();
+        let mut group: Vec<Entry<C>> = Vec::new();
+        let (mut bytes, mut has_live) = (0, false);
+        while group.len() < MOST_WRITES
+            && let Some((next, is_aged)) = state.next(cut.now, cut.live_only)
+        {
+            let is_live = next.priority == Priority::Live;
+            let most = if has_live && !is_live {
+                cut.bytes / SHARE_BESIDE_LIVE
+            } else {
+                cut.bytes
+            };
+            let is_alone = (cut.alone)(next.sequence);
+            if !group.is_empty() && (is_alone || bytes + next.bytes > most) {
+                break;
+            }
+            bytes += next.bytes;
+            has_live |= is_live;
+            let place = next.priority.place();
+            group.extend(state.begin(place, is_aged));
+            if is_alone {
+                break;
+            }
+        }
+        group
+    }
+
+    /// The next write to begin.
+    #[cfg(test)]
     pub fn begin_next(&self, now: Instant) -> Option<Entry<C>> {
         let mut state = self.lock();
-        let fronts = || state.lanes.iter().filter_map(VecDeque::front);
-        let first = fronts().next()?;
-        let aged = fronts()
-            .filter(|entry| now.saturating_duration_since(entry.accepted) >= AGEING)
-            .min_by_key(|entry| entry.sequence)
-            .filter(|entry| entry.sequence < first.sequence && state.since_aged >= AGED_SHARE);
-        let (lane, since_aged) = match aged {
-            Some(entry) => (entry.priority.place(), 1),
-            None => (first.priority.place(), state.since_aged.saturating_add(1)),
+        let (place, is_aged) = {
+            let (next, is_aged) = state.next(now, false)?;
+            (next.priority.place(), is_aged)
         };
-        state.since_aged = since_aged;
-        let entry = state.lanes[lane].pop_front()?;
-        state.in_flight.insert(entry.sequence);
-        state.with_deadline -= usize::from(entry.deadline.is_some());
-        Some(entry)
+        state.begin(place, is_aged)
     }
 
     /// Puts writes that were begun but undone back to the front of their lanes, in their order.
@@ -395,6 +476,33 @@ impl<C> Queue<C> {
 }
 
 impl<C> State<C> {
+    /// The write whose turn it is, and whether that is so because of its age.
+    fn next(&self, now: Instant, live_only: bool) -> Option<(&Entry<C>, bool)> {
+        if live_only {
+            let front = self.lanes[Priority::Live.place()].front()?;
+            return Some((front, false));
+        }
+        let fronts = || self.lanes.iter().filter_map(VecDeque::front);
+        let first = fronts().next()?;
+        let aged = fronts()
+            .filter(|entry| now.saturating_duration_since(entry.accepted) >= AGEING)
+            .min_by_key(|entry| entry.sequence)
+            .filter(|entry| entry.sequence < first.sequence && self.since_aged >= AGED_SHARE);
+        Some(aged.map_or((first, false), |aged| (aged, true)))
+    }
+
+    fn begin(&mut self, place: usize, is_aged: bool) -> Option<Entry<C>> {
+        self.since_aged = if is_aged {
+            1
+        } else {
+            self.since_aged.saturating_add(1)
+        };
+        let entry = self.lanes[place].pop_front()?;
+        self.in_flight.insert(entry.sequence);
+        self.with_deadline -= usize::from(entry.deadline.is_some());
+        Some(entry)
+    }
+
     fn is_empty(&self) -> bool {
         self.lanes.iter().all(VecDeque::is_empty)
     }
@@ -591,8 +699,8 @@ mod tests {
             queue.push(Priority::Live, now, None, (1, 1), |_| "b"),
             Err(Refused::Closed)
         );
-        assert_eq!(queue.wait_for_work(), Work::Waiting);
+        assert_eq!(queue.wait_for_work(None), Work::Waiting);
         assert_eq!(names(&queue, now), ["a"]);
-        assert_eq!(queue.wait_for_work(), Work::Finished);
+        assert_eq!(queue.wait_for_work(None), Work::Finished);
     }
 }

@@ -3,12 +3,13 @@
 //! statements are a few words of its own; it is no SQL.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Committed, Description, Engine, LockWait, NewestCandle, ReadSession, Step, Upserted,
-    WriteSession,
+    Checkpoint, Committed, Description, Engine, LockWait, NewestCandle, ReadSession, Step,
+    Upserted, WriteSession,
 };
 use crate::candle::{CLUSTERS, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Failure, Result, StoreError, Written};
@@ -28,6 +29,7 @@ pub enum Point {
     Run,
     Commit,
     Read,
+    Probe,
 }
 
 /// What the script does at a point.
@@ -251,6 +253,18 @@ impl Engine for Fake {
 
     fn lock_holder(&self) -> Option<u32> {
         self.state().locked.then_some(4_711)
+    }
+
+    fn other_writers(&self) -> Option<Vec<u32>> {
+        Some(Vec::new())
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        None
+    }
+
+    fn open_checkpoint(&self) -> Option<Result<Box<dyn Checkpoint>>> {
+        None
     }
 }
 
@@ -654,6 +668,14 @@ impl WriteSession for Session {
     fn foreign_commits(&mut self) -> Result<bool> {
         let version = self.data_version()?;
         Ok(self.foreign || self.version != Some(version))
+    }
+
+    fn log_bytes(&self) -> u64 {
+        0
+    }
+
+    fn probe(&mut self) -> Result<()> {
+        self.pass(Point::Probe)
     }
 }
 

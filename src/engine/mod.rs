@@ -7,6 +7,8 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 
+use std::path::PathBuf;
+
 use crate::candle::{ReadRows, Rows, TimeRange};
 use crate::error::Result;
 use crate::timeframe::Timeframe;
@@ -25,6 +27,30 @@ pub trait Engine: Send + Sync {
 
     /// The process that holds the write lock, where that can be known.
     fn lock_holder(&self) -> Option<u32>;
+
+    /// Other processes that have the database open and may write it; `None` when nobody can tell, 0 for one that has no
+    /// number here.
+    fn other_writers(&self) -> Option<Vec<u32>>;
+
+    /// The file of the database, beside which the processes that write it line up; `None` where there is none.
+    fn file(&self) -> Option<PathBuf>;
+
+    /// Opens a session that copies the log of commits into the database; `None` where there is no such log.
+    fn open_checkpoint(&self) -> Option<Result<Box<dyn Checkpoint>>>;
+}
+
+/// A session that copies the log of commits into the database while others write.
+pub trait Checkpoint: Send {
+    fn checkpoint(&mut self) -> Result<Copied>;
+}
+
+/// What a checkpoint has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// The size of the log.
+    pub log_bytes: u64,
+    /// What of it is not in the database yet, because it came meanwhile or readers need the older pages.
+    pub missing_bytes: u64,
 }
 
 /// What an upsert did.
@@ -159,6 +185,12 @@ pub trait WriteSession: ReadSession {
 
     /// Whether commits of others are known to have happened since the last own transaction began.
     fn foreign_commits(&mut self) -> Result<bool>;
+
+    /// The size of the log of commits after this session's last one; 0 where there is none.
+    fn log_bytes(&self) -> u64;
+
+    /// Whether the storage takes a write: commits something that changes nothing. Fails as a write would.
+    fn probe(&mut self) -> Result<()>;
 }
 
 /// How a statement of the caller's is to be treated.

@@ -2,12 +2,12 @@
 //! turns of the event loop. The handle's own writes join it; everybody else's wait.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{LeaseOwner, Store};
 use crate::candle::{Rows, TimeRange};
 use crate::engine::{Step, Upserted};
-use crate::error::{Code, Failure, Result, StoreError};
+use crate::error::{Code, Result, StoreError};
 use crate::reply::CandlesEvent;
 use crate::timeframe::Timeframe;
 use crate::writer::{Held, candles_event, lock, times};
@@ -16,6 +16,7 @@ use crate::writer::{Held, candles_event, lock, times};
 pub struct Lease {
     pub held: Held,
     store: Arc<Store>,
+    began: Instant,
     /// The error that forbids a commit: rows handed over late could not be stored.
     doomed: Option<StoreError>,
     touched: Vec<Touched>,
@@ -49,10 +50,16 @@ impl Lease {
         Self {
             held,
             store: store.clone(),
+            began: Instant::now(),
             doomed: None,
             touched: Vec::new(),
             savepoints: Vec::new(),
         }
+    }
+
+    /// How long the session has been held.
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Stores rows inside the transaction. An error dooms it: some of the caller's writes are missing from it.
@@ -83,9 +90,7 @@ impl Lease {
             Ok(_) => {}
             Err(error) => {
                 self.doomed = Some(error.clone());
-                if error.failure == Failure::Fatal {
-                    self.store.writer.poison(error);
-                }
+                self.store.writer.write_failed(error);
             }
         }
         result

@@ -10,7 +10,7 @@ use super::{EnqueueOptions, Handle, Store};
 use crate::candle::{ReadRows, TimeRange};
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, Result, StoreError, Written};
-use crate::options::Options;
+use crate::options::{Breaker, Options};
 use crate::queue::Priority;
 use crate::reply::{Answer, Event};
 use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement, wait_for};
@@ -128,14 +128,22 @@ fn a_synchronous_write_that_fails_is_absent_and_the_next_one_works() -> Result<(
         (Point::Commit, constraint()),
         (Point::Commit, full()),
     ] {
-        let bench = Bench::new();
+        let bench = Bench::with(&Options {
+            breaker: Breaker {
+                recovery_ms: 100.0,
+                ..options().breaker
+            },
+            ..options()
+        });
         bench.fake.script(point, [Act::Fail(error.clone())]);
         let refused = write(&bench.handle, &[(1, 1.0)]);
         assert!(
             refused.is_err_and(|told| (told.code, told.written) == (error.code, Some(Written::No)))
         );
         assert_eq!(bench.close_of(1), None);
-        write(&bench.handle, &[(1, 2.0)])?;
+        wait_for("the storage to be tried again", || {
+            write(&bench.handle, &[(1, 2.0)]).is_ok()
+        });
         assert_eq!(bench.close_of(1), Some(2.0));
     }
     Ok(())

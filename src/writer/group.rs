@@ -1,35 +1,74 @@
 //! The writer thread: takes the token and the file's lock, cuts a group from the queue, applies and commits it, and
 //! settles it. Nothing leaves the queue before the lock is held. It ends when the queue is closed and empty.
 //!
-//! A group in which one command fails is undone and put back; each of its commands is then begun alone, so that none
-//! suffers from another, whatever user SQL did to the transaction.
+//! A group is as large as, by the speed of those before, fits into `groupBudgetMs`, and is cut short at the end of a batch
+//! when that was wrong or somebody more urgent has come. What a candle is written to more than once in it is written once
+//! (`coalesce`). A group in which one command fails is undone and put back; each of its commands is then begun alone, so
+//! that none suffers from another, whatever user SQL did to the transaction.
+//!
+//! A group that lost its lock half-way, or that the storage refused, is put back whole and tried again after a pause
+//! (`Backoff`), which anything urgent ends. While the breaker is open nothing is tried; the storage is looked at from time
+//! to time, and then one command is the trial.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::Applied;
-use super::{Asker, Command, Held, Writer};
+use super::{Asker, Command, Held, Writer, lock};
 use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::overtaking::Overtaking;
-use crate::queue::{Entry, Work as Found};
+use crate::queue::{Cut, Entry, Priority, Work as Found};
 use crate::reply::Outbox;
+use crate::retry::{self, Backoff};
+
+use super::coalesce::coalesce;
 
 /// How long the thread sleeps at most before it looks whether deadlines have passed.
 const LOOK: Duration = Duration::from_millis(10);
-/// Pause before a group is tried again that lost its lock half-way.
-const AGAIN: Duration = Duration::from_millis(1);
+/// How long one attempt at the lock lasts. It is long, because a pause after it would only make this process miss its turn.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Bytes that are written in a millisecond, before this store has measured it, and the bounds of what it may measure.
+const BYTES_PER_MS: f64 = 20_000.0;
+const SLOWEST: f64 = 100.0;
+const FASTEST: f64 = 1e6;
+/// A group of fewer bytes says nothing about the speed.
+const TELLING_BYTES: usize = 10_000;
 
 /// Why a wait of the thread's ended without the lock: not an error of any command.
 const NOTHING_LEFT: Code = Code::Closed;
+const GIVEN_UP: Code = Code::Aborted;
+
+/// What the thread remembers from group to group.
+struct Memory {
+    /// Sequences of commands that share a transaction with no other.
+    alone: BTreeSet<u64>,
+    backoff: Backoff,
+    /// When the next attempt is due, and what was urgent when that was set.
+    paused: Option<(Instant, u64)>,
+    bytes_per_ms: f64,
+}
 
 /// Runs until the queue is closed and empty.
-pub fn run(writer: &Writer) {
-    let mut alone = BTreeSet::new();
-    while writer.queue.wait_for_work() == Found::Waiting {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| turn(writer, &mut alone))) {
+pub fn run(writer: &Arc<Writer>) {
+    let mut memory = Memory {
+        alone: BTreeSet::new(),
+        backoff: Backoff::new(writer.options.retry, retry::random()),
+        paused: None,
+        bytes_per_ms: BYTES_PER_MS,
+    };
+    loop {
+        let until_trial = writer.until_trial();
+        let found = writer.queue.wait_for_work(until_trial);
+        let step = || match found {
+            Found::Finished => {}
+            _ if until_trial.is_some() => look_at_storage(writer),
+            Found::Waiting => turn(writer, &mut memory),
+            Found::Nothing => {}
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(step)) {
             let said = panic
                 .downcast_ref::<&str>()
                 .map(|text| (*text).to_owned())
@@ -43,137 +82,287 @@ pub fn run(writer: &Writer) {
                 .failure(Failure::Fatal),
             );
         }
+        if found == Found::Finished {
+            return;
+        }
     }
 }
 
-/// One turn: everything from taking the token to settling a group. `alone` are the sequences of commands that share
-/// a transaction with no other.
-fn turn(writer: &Writer, alone: &mut BTreeSet<u64>) {
-    if writer.is_stopping() {
-        return writer.give_up(writer.queue.withdraw_all(), |_| super::closed_too_early());
-    }
-    // A write may have been accepted while the store was being poisoned.
-    if let Err(poisoned) = writer.check_poisoned() {
-        return writer.give_up(writer.queue.withdraw_all(), |_| poisoned.clone());
+/// While the breaker is open: waits until the storage may be tried again, and looks whether it takes a write.
+fn look_at_storage(writer: &Arc<Writer>) {
+    if give_up_all(writer) {
+        return;
     }
     expire(writer);
-    // Those that were withdrawn meanwhile are settled without having been begun.
-    let oldest = writer.queue.oldest_waiting();
-    if alone
-        .last()
-        .is_some_and(|last| oldest.is_none_or(|oldest| oldest > *last))
-    {
-        alone.clear();
+    match writer.until_trial() {
+        None => return,
+        Some(wait) if !wait.is_zero() => {
+            let wait = wait.min(time_to_deadline(writer));
+            writer.queue.pause(wait, writer.queue.urgent());
+            return;
+        }
+        Some(_) => {}
     }
-    let wake = writer.queue.next_deadline().map_or(LOOK, |deadline| {
-        deadline.saturating_duration_since(Instant::now()).min(LOOK)
-    });
+    let now = Instant::now();
+    let is_well = lock(&writer.breaker).is_recovered(now) || {
+        match writer.token.take(Asker::Queue, Some(now + LOOK)) {
+            Ok(Some(mut held)) if writer.file_lock.turn_comes_within(LOOK) => {
+                held.session().probe().is_ok()
+            }
+            Ok(_) | Err(_) => false,
+        }
+    };
+    let changed = lock(&writer.breaker).probed(now, is_well);
+    writer.breaker_changed(changed, None);
+}
+
+/// Fails everything if nothing can be written any more.
+fn give_up_all(writer: &Writer) -> bool {
+    let error = if writer.is_stopping() {
+        super::closed_too_early()
+    } else if let Err(poisoned) = writer.check_poisoned() {
+        // A write may have been accepted while the store was being poisoned.
+        poisoned
+    } else {
+        return false;
+    };
+    writer.give_up(writer.queue.withdraw_all(), |_| error.clone());
+    true
+}
+
+fn time_to_deadline(writer: &Writer) -> Duration {
+    let now = Instant::now();
+    let deadline = writer.queue.next_deadline();
+    deadline.map_or(Duration::MAX, |deadline| {
+        deadline.saturating_duration_since(now)
+    })
+}
+
+/// One turn: everything from taking the token to settling a group.
+fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
+    if give_up_all(writer) {
+        return;
+    }
+    expire(writer);
+    memory.forget_gone(writer.queue.oldest_waiting());
+    let urgent = writer.queue.urgent();
+    if let Some((due, urgent)) = memory.paused {
+        let wait = due.saturating_duration_since(Instant::now());
+        let is_urgent = writer
+            .queue
+            .pause(wait.min(time_to_deadline(writer)), urgent);
+        if is_urgent || Instant::now() >= due {
+            memory.paused = None;
+        }
+        return;
+    }
+    // Room for programs that know nothing of the line: backfill keeps off, live writes do not.
+    let room = writer.file_lock.room_left();
+    let live_only = !room.is_zero();
+    if live_only && !writer.queue.has_live() {
+        writer
+            .queue
+            .pause(room.min(time_to_deadline(writer)), urgent);
+        return;
+    }
+    let wake = time_to_deadline(writer).min(LOOK);
     let mut held = match writer.token.take(Asker::Queue, Some(Instant::now() + wake)) {
         Ok(Some(held)) => held,
         Ok(None) => return,
-        // Another process keeps the file locked while it sets it up: opening has waited already.
-        Err(error) if error.failure == Failure::Transient => return,
-        Err(error) => {
+        Err(error) => match error.failure {
+            // Another process keeps the file locked while it sets it up: opening has waited already.
+            Failure::Transient => return,
+            Failure::Storage => return memory.again(writer, &error),
             // The file cannot be opened: nothing can be written until somebody mends it.
-            return writer.give_up(writer.queue.withdraw_all(), |_| error.clone());
+            Failure::Permanent | Failure::Fatal => {
+                return writer.give_up(writer.queue.withdraw_all(), |_| error.clone());
+            }
+        },
+    };
+    if let Err(error) = begin(writer, &mut held) {
+        drop(held);
+        if error.failure == Failure::Storage || error.code == GIVEN_UP {
+            memory.again(writer, &error);
         }
-    };
-    let mut group = Group {
-        writer,
-        entries: Vec::new(),
-        may_be_written: false,
-    };
-    if begin(writer, &mut held).is_err() {
         return;
     }
     let began = Instant::now();
-    match write(writer, &mut held, &mut group, alone) {
+    let mut group = Group {
+        writer,
+        entries: Vec::new(),
+        begun: 0,
+        may_be_written: false,
+    };
+    match write(writer, &mut held, &mut group, memory, live_only) {
         Ok(applied) if applied.is_empty() => held.session().rollback(),
         Ok(applied) => {
             overtake(writer, &group.entries);
+            if group.has_backfill() {
+                writer
+                    .file_lock
+                    .leave_room(writer.engine.as_ref(), began.elapsed());
+            }
+            writer.committed(held.session());
             drop(held);
+            memory.backoff.reset();
             writer.totals.groups.fetch_add(1, Ordering::Relaxed);
             let entries = group.take();
             for entry in &entries {
-                alone.remove(&entry.sequence);
+                memory.alone.remove(&entry.sequence);
             }
             let results = applied.into_iter().map(Ok);
             settle(writer, entries.into_iter().zip(results).collect(), began);
         }
         Err(error) => {
             held.session().rollback();
-            undone(writer, held, group, alone, error);
+            undone(writer, held, group, memory, error);
         }
     }
 }
 
-/// Applies commands until the time budget is used or somebody waits for the token, and commits them.
+/// Cuts a group, applies its commands until the time budget is used or somebody more urgent waits, and commits them.
 fn write(
     writer: &Writer,
     held: &mut Held,
     group: &mut Group<'_>,
-    alone: &BTreeSet<u64>,
+    memory: &mut Memory,
+    live_only: bool,
 ) -> Result<Vec<Applied>> {
     let start = Instant::now();
-    let budget = Duration::from_secs_f64(writer.options.group_budget_ms / 1_000.0);
-    let mut applied = Vec::new();
+    let budget_ms = writer.options.group_budget_ms;
+    let budget = Duration::from_secs_f64(budget_ms / 1_000.0);
+    let on_trial = writer.is_half_open();
+    group.entries = writer.queue.cut(&Cut {
+        now: start,
+        bytes: (memory.bytes_per_ms * budget_ms) as usize,
+        live_only,
+        alone: &|sequence| on_trial || memory.alone.contains(&sequence),
+    });
+    let oldest_after = oldest_after(&group.entries);
+    let mut applied = Vec::with_capacity(group.entries.len());
     // What this group has written before older commands of the same group.
     let mut newer = Overtaking::default();
-    while group.entries.is_empty() || start.elapsed() < budget {
-        let Some(entry) = writer.queue.begin_next(Instant::now()) else {
-            break;
-        };
-        let single = alone.contains(&entry.sequence);
-        if single && !group.entries.is_empty() {
-            writer.queue.put_back(vec![entry]);
+    let (mut run_end, mut is_coalesced) = (0, false);
+    let mut bytes = 0;
+    for (place, oldest_after) in oldest_after.into_iter().enumerate() {
+        let entry = &group.entries[place];
+        // Coalesced commands lean on each other and are applied all or none.
+        let is_boundary = place == run_end || !is_coalesced;
+        if place > 0 && is_boundary && (start.elapsed() >= budget || is_outrun(writer, entry)) {
+            writer.queue.put_back(group.entries.split_off(place));
             break;
         }
-        // In the group before it is applied: a panic must not lose it.
-        let entry = group.add(entry);
+        if place == run_end {
+            let run = coalesce(&group.entries[place..], &mut newer);
+            (run_end, is_coalesced) = (place + run.commands, run.is_coalesced);
+        }
+        group.begun = place + 1;
         let work = &entry.command.work;
-        let known = writer.overtaking();
-        applied.push(work.apply(held.session(), entry.sequence, &[&*known, &newer])?);
-        drop(known);
-        if is_overtaking(writer, entry.sequence) {
+        {
+            let known = writer.overtaking();
+            applied.push(work.apply(held.session(), entry.sequence, &[&*known, &newer])?);
+        }
+        if oldest_after < entry.sequence {
             work.overtake(&mut newer, entry.sequence);
         }
-        if single || writer.token.is_wanted() {
-            break;
-        }
+        bytes += entry.bytes;
     }
     if !applied.is_empty() {
         group.may_be_written = true;
         commit(writer, held)?;
+        memory.measured(bytes, start.elapsed());
     }
     Ok(applied)
 }
 
-/// A group that was rolled back: run again later, run again one by one, or failed.
+/// For each command the smallest sequence of those that come after it in the group.
+fn oldest_after(entries: &[Entry<Command>]) -> Vec<u64> {
+    let mut oldest = u64::MAX;
+    let mut after: Vec<_> = entries
+        .iter()
+        .rev()
+        .map(|entry| {
+            let after = oldest;
+            oldest = oldest.min(entry.sequence);
+            after
+        })
+        .collect();
+    after.reverse();
+    after
+}
+
+/// Whether somebody more urgent than this command waits.
+fn is_outrun(writer: &Writer, entry: &Entry<Command>) -> bool {
+    writer.token.is_wanted() || (entry.priority != Priority::Live && writer.queue.has_live())
+}
+
+/// A group that was rolled back: run again later, run again without the command that failed, or failed.
 fn undone(
-    writer: &Writer,
+    writer: &Arc<Writer>,
     held: Held,
     mut group: Group<'_>,
-    alone: &mut BTreeSet<u64>,
+    memory: &mut Memory,
     error: StoreError,
 ) {
-    let entries = group.take();
+    let (begun, may_be_written) = (group.begun, group.may_be_written);
+    let mut entries = group.take();
     match error.failure {
-        Failure::Transient => {
-            // Back in the queue while the token is held: a synchronous write must see that they wait.
+        // Back in the queue while the token is held: a synchronous write must see that they wait.
+        Failure::Transient | Failure::Storage => {
             writer.queue.put_back(entries);
             drop(held);
-            thread::sleep(AGAIN);
+            memory.again(writer, &error);
         }
-        Failure::Permanent if entries.len() > 1 => {
-            alone.extend(entries.iter().map(|entry| entry.sequence));
+        Failure::Permanent if begun > 1 => {
+            // A commit does not tell which of them it is that cannot be committed.
+            let suspects = if may_be_written {
+                0..begun
+            } else {
+                begun - 1..begun
+            };
+            let suspects = entries[suspects].iter().map(|entry| entry.sequence);
+            memory.alone.extend(suspects);
             writer.queue.put_back(entries);
         }
-        Failure::Permanent | Failure::Storage | Failure::Fatal => {
+        Failure::Permanent | Failure::Fatal => {
+            if error.failure == Failure::Permanent {
+                writer.queue.put_back(entries.split_off(begun));
+            }
             drop(held);
             for entry in &entries {
-                alone.remove(&entry.sequence);
+                memory.alone.remove(&entry.sequence);
             }
             fail(writer, entries, &error);
+        }
+    }
+}
+
+impl Memory {
+    /// Those that were withdrawn meanwhile are settled without having been begun.
+    fn forget_gone(&mut self, oldest: Option<u64>) {
+        if self
+            .alone
+            .last()
+            .is_some_and(|last| oldest.is_none_or(|oldest| oldest > *last))
+        {
+            self.alone.clear();
+        }
+    }
+
+    /// What was tried is tried again after a pause, or when the breaker lets it through.
+    fn again(&mut self, writer: &Arc<Writer>, error: &StoreError) {
+        writer.totals.retries.fetch_add(1, Ordering::Relaxed);
+        let urgent = writer.queue.urgent();
+        writer.write_failed(error);
+        self.paused = Some((Instant::now() + self.backoff.pause(), urgent));
+    }
+
+    /// A group of so many bytes took so long.
+    fn measured(&mut self, bytes: usize, time: Duration) {
+        if bytes >= TELLING_BYTES {
+            let measured = bytes as f64 / (time.as_secs_f64() * 1_000.0).max(1e-3);
+            let mean = 0.75 * self.bytes_per_ms + 0.25 * measured;
+            self.bytes_per_ms = mean.clamp(SLOWEST, FASTEST);
         }
     }
 }
@@ -192,7 +381,7 @@ fn fail(writer: &Writer, entries: Vec<Entry<Command>>, error: &StoreError) {
 }
 
 /// Waits for the file's lock as long as there is anything to write, expiring what no longer wants to wait.
-fn begin(writer: &Writer, held: &mut Held) -> Result<()> {
+fn begin(writer: &Arc<Writer>, held: &mut Held) -> Result<()> {
     let session = held.session();
     let start = Instant::now();
     let mut give_up = |_| {
@@ -201,18 +390,23 @@ fn begin(writer: &Writer, held: &mut Held) -> Result<()> {
             return Some(StoreError::new(NOTHING_LEFT, "nothing is left to write"));
         }
         // A wait that lasts gives waiting callers their own turn, with their own deadlines.
-        let yields = writer.token.is_wanted() && start.elapsed() > Duration::from_millis(1);
-        yields.then(|| StoreError::new(NOTHING_LEFT, "a synchronous write goes first"))
+        let waited = start.elapsed();
+        if writer.token.is_wanted() && waited > Duration::from_millis(1) {
+            return Some(StoreError::new(
+                NOTHING_LEFT,
+                "a synchronous write goes first",
+            ));
+        }
+        (waited >= ATTEMPT)
+            .then(|| StoreError::new(GIVEN_UP, "this attempt at the lock has lasted long enough"))
     };
     writer
-        .lock_waits
+        .file_lock
         .wait(&mut || session.try_begin(), &mut give_up)
         .inspect_err(|error| match error.failure {
-            Failure::Transient => {}
+            Failure::Transient | Failure::Storage => {}
             Failure::Fatal => writer.poison(error),
-            Failure::Storage | Failure::Permanent => {
-                writer.give_up(writer.queue.withdraw_all(), |_| error.clone())
-            }
+            Failure::Permanent => writer.give_up(writer.queue.withdraw_all(), |_| error.clone()),
         })
 }
 
@@ -238,12 +432,6 @@ fn commit(writer: &Writer, held: &mut Held) -> Result<()> {
         let committed = held.session().commit()?;
         Ok(((), vec![committed]))
     })
-}
-
-/// Whether an older write still waits.
-fn is_overtaking(writer: &Writer, sequence: u64) -> bool {
-    let oldest = writer.queue.oldest_waiting();
-    oldest.is_some_and(|oldest| oldest < sequence)
 }
 
 /// Remembers what was committed before older writes, as long as such writes wait.
@@ -313,14 +501,16 @@ fn settle(writer: &Writer, group: Vec<(Entry<Command>, Result<Applied>)>, began:
 struct Group<'a> {
     writer: &'a Writer,
     entries: Vec<Entry<Command>>,
+    /// So many of them were applied, or were being applied.
+    begun: usize,
     /// The commit has begun.
     may_be_written: bool,
 }
 
 impl Group<'_> {
-    fn add(&mut self, entry: Entry<Command>) -> &Entry<Command> {
-        self.entries.push(entry);
-        &self.entries[self.entries.len() - 1]
+    fn has_backfill(&self) -> bool {
+        let is_live = |entry: &Entry<Command>| entry.priority == Priority::Live;
+        !self.entries.iter().all(is_live)
     }
 
     /// The commands, whose outcome is known now.

@@ -5,9 +5,11 @@
 //! settled by one call after its commit. A command that fails makes the group roll back; every command of it is
 //! then run in a transaction of its own, so that none suffers from another, whatever user SQL did.
 
+mod checkpoint;
+mod coalesce;
 mod command;
+mod file_lock;
 mod group;
-mod lock_wait;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -17,16 +19,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::checkpoint::Checkpointer;
 pub use self::command::{Command, Work, candles_event, fingerprint, times};
-pub use self::lock_wait::{LockNumbers, LockWaits, Waited};
+pub use self::file_lock::{FileLock, LockNumbers, Waited};
 pub use self::token::{Asker, Held, Token};
+use crate::breaker::{self, Breaker};
 use crate::counts::Counts;
-use crate::engine::Engine;
-use crate::error::{Code, Result, StoreError, Written};
+use crate::engine::{Engine, WriteSession};
+use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::options::Options;
 use crate::overtaking::Overtaking;
 use crate::queue::{Entry, Priority, Queue, Refused};
 use crate::reply::{Answer, CandlesEvent, Event, Outbox, Reply, Sink};
+
+/// A synchronous write of less than this is no backfill and leaves no room.
+const SHORT_WRITE: Duration = Duration::from_millis(1);
+/// The longest that a synchronous caller is kept waiting to leave room.
+const LONGEST_ROOM: Duration = Duration::from_millis(5);
 
 /// The write side of one store.
 pub struct Writer {
@@ -34,7 +43,7 @@ pub struct Writer {
     pub token: Arc<Token>,
     pub queue: Queue<Command>,
     pub counts: Arc<Counts>,
-    pub lock_waits: LockWaits,
+    pub file_lock: Arc<FileLock>,
     pub totals: Totals,
     options: Options,
     overtaking: Mutex<Overtaking>,
@@ -44,6 +53,10 @@ pub struct Writer {
     candle_listeners: AtomicUsize,
     poisoned: Mutex<Option<StoreError>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    checkpointer: Checkpointer,
+    breaker: Mutex<Breaker>,
+    /// The breaker is closed and has seen no failure since the last success: nothing is to be done at a commit.
+    is_calm: AtomicBool,
     /// The deadline of closing has passed: a begun group must not wait for the lock any longer.
     stopping: AtomicBool,
 }
@@ -57,17 +70,19 @@ pub struct Totals {
     pub failed: AtomicU64,
     pub rejected: AtomicU64,
     pub withdrawn: AtomicU64,
+    pub retries: AtomicU64,
     pub coalesced_rows: AtomicU64,
 }
 
 impl Writer {
     pub fn new(engine: Arc<dyn Engine>, counts: Arc<Counts>, options: &Options) -> Arc<Self> {
+        let file_lock = Arc::new(FileLock::new(engine.file()));
         Arc::new(Self {
-            token: Token::new(engine.clone()),
+            token: Token::new(engine.clone(), file_lock.clone()),
             engine,
             queue: Queue::new(options.queue_capacity_rows, options.queue_capacity_bytes),
             counts,
-            lock_waits: LockWaits::default(),
+            file_lock,
             totals: Totals::default(),
             options: options.clone(),
             overtaking: Mutex::default(),
@@ -76,6 +91,9 @@ impl Writer {
             candle_listeners: AtomicUsize::new(0),
             poisoned: Mutex::default(),
             thread: Mutex::default(),
+            checkpointer: Checkpointer::new(),
+            breaker: Mutex::new(Breaker::new(options.breaker, Instant::now())),
+            is_calm: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
         })
     }
@@ -89,6 +107,7 @@ impl Writer {
         reply: Reply,
     ) -> Result<u64> {
         self.check_poisoned()?;
+        self.check_breaker()?;
         self.start_thread()?;
         let weight = work.weight();
         self.queue
@@ -218,6 +237,104 @@ impl Writer {
         self.emit(&Event::StoreError(cause.clone()));
     }
 
+    /// The error every new write gets while the breaker is open.
+    pub fn check_breaker(&self) -> Result<()> {
+        if self.is_calm.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.until_trial() {
+            Some(wait) => Err(self.breaker_open(wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets a synchronous write through the breaker: half-open, only one at a time, as a trial.
+    pub fn admit(&self) -> Result<Trial<'_>> {
+        if !self.is_calm.load(Ordering::Relaxed) {
+            let admitted = lock(&self.breaker).admit(Instant::now());
+            admitted.map_err(|wait| self.breaker_open(wait))?;
+        }
+        Ok(Trial(self))
+    }
+
+    fn breaker_open(&self, wait: Duration) -> StoreError {
+        let wait_ms = wait.as_secs_f64() * 1_000.0;
+        let mut error = StoreError::new(
+            Code::BreakerOpen,
+            format!(
+                "writing to {} is suspended, because its storage has refused writes (disk full or I/O error); what was accepted \
+                 is kept, the next trial is in {wait_ms:.0} ms: make room, then try again",
+                self.engine.name()
+            ),
+        )
+        .not_written();
+        error.retry_in_ms = Some(wait_ms);
+        self.totals.rejected.fetch_add(1, Ordering::Relaxed);
+        error
+    }
+
+    /// Something was committed: the storage takes writes, and its log may have become long.
+    pub fn committed(&self, session: &dyn WriteSession) {
+        if !self.is_calm.load(Ordering::Relaxed) {
+            let changed = {
+                let mut breaker = lock(&self.breaker);
+                self.is_calm.store(true, Ordering::Relaxed);
+                breaker.succeeded()
+            };
+            self.breaker_changed(changed, None);
+        }
+        let log_bytes = session.log_bytes();
+        self.checkpointer
+            .committed(log_bytes, &self.engine, &self.token, &self.file_lock);
+    }
+
+    /// After a synchronous write or a lease has held the lock for so long: how long its thread keeps off, to leave room
+    /// for programs that know nothing of the line. Never long, because callers wait; nothing after a short write.
+    pub fn leave_room(&self, held: Duration) -> Duration {
+        if held < SHORT_WRITE {
+            return Duration::ZERO;
+        }
+        self.file_lock.leave_room(self.engine.as_ref(), held);
+        self.file_lock.room_left().min(LONGEST_ROOM)
+    }
+
+    /// How long until the storage is looked at again; `None` unless the breaker is open.
+    fn until_trial(&self) -> Option<Duration> {
+        if self.is_calm.load(Ordering::Relaxed) {
+            return None;
+        }
+        lock(&self.breaker).until_trial(Instant::now())
+    }
+
+    fn is_half_open(&self) -> bool {
+        !self.is_calm.load(Ordering::Relaxed)
+            && lock(&self.breaker).state() == breaker::State::HalfOpen
+    }
+
+    /// A write has failed: a refusal of the storage counts towards opening the breaker.
+    pub fn write_failed(self: &Arc<Self>, error: &StoreError) {
+        match error.failure {
+            Failure::Fatal => self.poison(error),
+            Failure::Storage => {
+                let changed = {
+                    let mut breaker = lock(&self.breaker);
+                    self.is_calm.store(false, Ordering::Relaxed);
+                    breaker.failed(Instant::now(), error.code == Code::DiskFull)
+                };
+                self.breaker_changed(changed, Some(error));
+                // The thread looks from time to time whether the storage has recovered, also when nothing waits.
+                if changed.is_some() && self.start_thread().is_ok() {
+                    self.queue.interrupt();
+                }
+            }
+            Failure::Transient | Failure::Permanent => {}
+        }
+    }
+
+    fn breaker_changed(&self, changed: breaker::Changed, _error: Option<&StoreError>) {
+        if changed.is_none() {}
+    }
+
     /// The error of a wait that its deadline has ended.
     pub fn timed_out(&self, waited: Waited) -> StoreError {
         self.timed_out_by(self.engine.lock_holder(), waited)
@@ -318,6 +435,7 @@ impl Writer {
             .wait_settled(self.queue.last_sequence(), Some(deadline))
         {
             self.stopping.store(true, Ordering::Relaxed);
+            self.queue.interrupt();
             self.give_up(self.queue.withdraw_all(), |_| closed_too_early());
         }
         let thread = lock(&self.thread).take();
@@ -326,11 +444,23 @@ impl Writer {
             let _ = thread.join();
         }
         self.give_up(self.queue.withdraw_all(), |_| closed_too_early());
+        self.checkpointer.shut_down();
     }
 
     /// Whether the deadline of closing has passed.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// A synchronous write that the breaker has let through; it must not keep others out once it is over.
+pub struct Trial<'a>(&'a Writer);
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_calm.load(Ordering::Relaxed) {
+            lock(&self.0.breaker).trial_told_nothing();
+        }
     }
 }
 

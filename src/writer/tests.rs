@@ -2,6 +2,7 @@
 //! true of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Asker, Work, Writer};
@@ -10,7 +11,7 @@ use crate::counts::Counts;
 use crate::engine::Engine;
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, StoreError, Written};
-use crate::options::Options;
+use crate::options::{Breaker, Options, Retry};
 use crate::queue::Priority;
 use crate::reply::{Answer, Event, Reply, Sink};
 use crate::testing::{FRAME, SYMBOL, Told, options, owned, statement, wait_for};
@@ -122,12 +123,13 @@ fn every_write_is_told_what_it_did() {
     bench.push(4, delete(1, 4), Priority::Live, None);
     bench.run(5, &["note a", "note b"]);
     gate.open();
+    // Of the candles that several of them write only the newest is written.
     let first = bench.told.written(1);
-    assert_eq!((first.sequence, first.inserted), (sequence, 2));
+    assert_eq!((first.sequence, first.coalesced), (sequence, 2));
     let second = bench.told.written(2);
-    assert_eq!((second.inserted, second.unchanged), (1, 1));
+    assert_eq!((second.inserted, second.coalesced), (1, 1));
     let third = bench.told.written(3);
-    assert_eq!((third.inserted, third.updated, third.unchanged), (1, 1, 1));
+    assert_eq!((third.inserted, third.coalesced), (3, 0));
     assert_eq!(bench.told.written(4).deleted, 2);
     assert!(matches!(bench.told.outcome(5), Ok(Answer::Ran(ran)) if ran.results.len() == 2));
     assert_eq!(bench.fake.notes(), ["a", "b"]);
@@ -199,7 +201,7 @@ fn a_lock_that_is_taken_is_waited_out() {
         .script(Point::Begin, std::iter::repeat_n(Act::Fail(busy()), 5));
     bench.live(1, &[(1, 1.0)]);
     assert_eq!(bench.told.written(1).inserted, 1);
-    let numbers = bench.writer.lock_waits.numbers();
+    let numbers = bench.writer.file_lock.numbers();
     assert_eq!((numbers.waits, numbers.timeouts), (1, 0));
     bench.end();
 }
@@ -225,8 +227,8 @@ fn a_lock_that_is_lost_half_way_undoes_the_group_and_writes_it_again() {
         bench.live(1, &[(1, 1.0)]);
         bench.live(2, &[(1, 2.0)]);
         gate.open();
-        assert_eq!(bench.told.written(1).inserted, 1);
-        assert_eq!(bench.told.written(2).updated, 1);
+        assert_eq!(bench.told.written(1).coalesced, 1);
+        assert_eq!(bench.told.written(2).inserted, 1);
         assert_eq!(bench.close_of(1), Some(2.0));
         bench.end();
     }
@@ -313,21 +315,111 @@ fn a_withdrawn_write_is_absent() {
 }
 
 #[test]
-fn a_full_disk_fails_the_group_and_nothing_of_it_is_written() {
+fn what_was_accepted_before_the_disk_was_full_is_kept_and_written_in_its_order() {
     for point in [Point::Begin, Point::Upsert, Point::Commit] {
-        let bench = Bench::new();
-        bench.fake.script(point, [Act::Fail(full())]);
-        bench.live(1, &[(1, 1.0)]);
-        let error = bench.told.error(1);
-        assert_eq!(
-            (error.code, error.written),
-            (Code::DiskFull, Some(Written::No)),
-            "{point:?}"
-        );
-        assert_eq!(bench.close_of(1), None);
+        let bench = Bench::with(&quick_to_recover());
+        let gate = bench.hold();
+        let is_full = || Act::Fail(full());
+        bench.fake.script(point, [Act::Pass, is_full(), is_full()]);
+        bench.fake.script(Point::Probe, [is_full()]);
+        bench.run(1, &["note a"]);
         bench.live(2, &[(1, 1.0)]);
-        assert_eq!(bench.told.written(2).inserted, 1, "when there is room");
+        bench.run(3, &["note b"]);
+        gate.open();
+        bench.told.written(HOLD);
+        for id in [1, 3] {
+            assert!(bench.told.outcome(id).is_ok(), "{point:?}");
+        }
+        assert_eq!(bench.told.written(2).inserted, 1, "{point:?}");
+        assert_eq!(bench.fake.notes(), ["a", "b"], "{point:?}");
         bench.end();
+    }
+}
+
+#[test]
+fn while_the_breaker_is_open_new_writes_are_refused_with_the_time_until_the_next_trial() {
+    let bench = Bench::new();
+    bench.fake.script(Point::Upsert, [Act::Fail(full())]);
+    bench.live(1, &[(1, 1.0)]);
+    wait_for("the breaker to open", || {
+        bench.writer.check_breaker().is_err()
+    });
+    let refused = bench
+        .writer
+        .enqueue(upsert(&[(2, 1.0)]), Priority::Live, None, bench.reply(2));
+    let Err(error) = refused else {
+        panic!("the breaker is open");
+    };
+    assert_eq!(
+        (error.code, error.written),
+        (Code::BreakerOpen, Some(Written::No))
+    );
+    assert!(error.retry_in_ms.is_some_and(|wait| wait <= 2_000.0));
+    assert!(bench.writer.admit().is_err());
+    // Within two seconds the storage is looked at, and what waited is the trial.
+    assert_eq!(bench.told.written(1).inserted, 1);
+    assert!(bench.writer.admit().is_ok());
+    bench.end();
+}
+
+#[test]
+fn io_errors_are_tried_again_and_only_three_in_a_row_open_the_breaker() {
+    let io_error = || {
+        let error = StoreError::new(Code::IoError, "the fake's disk hiccups");
+        Act::Fail(error.failure(Failure::Storage))
+    };
+    let bench = Bench::with(&quick_to_recover());
+    bench.fake.script(Point::Upsert, [io_error(), io_error()]);
+    bench.live(1, &[(1, 1.0)]);
+    assert_eq!(bench.told.written(1).inserted, 1);
+    assert_eq!(bench.fake.calls(Point::Probe), 0);
+    bench
+        .fake
+        .script(Point::Upsert, [io_error(), io_error(), io_error()]);
+    bench.fake.script(Point::Probe, [io_error()]);
+    bench.live(2, &[(2, 1.0)]);
+    assert_eq!(bench.told.written(2).inserted, 1);
+    bench.end();
+}
+
+#[test]
+fn a_live_write_ends_the_pause_between_two_attempts() {
+    let bench = Bench::with(&Options {
+        retry: Retry {
+            base_ms: 60_000.0,
+            cap_ms: 60_000.0,
+            ..options().retry
+        },
+        ..options()
+    });
+    bench.fake.script(Point::Upsert, [Act::Fail(busy())]);
+    bench.backfill(1, &[(1, 1.0)]);
+    wait_for("the first attempt", || {
+        bench.writer.totals.retries.load(Ordering::Relaxed) == 1
+    });
+    bench.backfill(2, &[(2, 1.0)]);
+    assert_eq!(bench.fake.calls(Point::Commit), 0);
+    bench.live(3, &[(3, 1.0)]);
+    for id in 1..=3 {
+        bench.told.written(id);
+    }
+    bench.end();
+}
+
+/// Options of a store whose breaker and pauses are short.
+fn quick_to_recover() -> Options {
+    Options {
+        retry: Retry {
+            base_ms: 1.0,
+            cap_ms: 1.0,
+            jitter_ms: 0.0,
+            ..options().retry
+        },
+        breaker: Breaker {
+            recovery_ms: 100.0,
+            ..options().breaker
+        },
+        ..options()
     }
 }
 

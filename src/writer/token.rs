@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::file_lock::FileLock;
 use crate::engine::{Engine, WriteSession};
 use crate::error::{Failure, Result};
 
@@ -15,6 +16,8 @@ const PACE: Duration = Duration::from_millis(1);
 /// The one writing session of a store.
 pub struct Token {
     engine: Arc<dyn Engine>,
+    /// The turn at it goes with the session.
+    file_lock: Arc<FileLock>,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -68,9 +71,10 @@ pub enum Asker {
 }
 
 impl Token {
-    pub fn new(engine: Arc<dyn Engine>) -> Arc<Self> {
+    pub fn new(engine: Arc<dyn Engine>, file_lock: Arc<FileLock>) -> Arc<Self> {
         Arc::new(Self {
             engine,
+            file_lock,
             state: Mutex::new(State {
                 slot: Slot::Unopened,
                 callers: 0,
@@ -201,6 +205,7 @@ impl Drop for Held {
             }
             None => Slot::Unopened,
         };
+        self.token.file_lock.leave();
         self.token.free(slot);
     }
 }

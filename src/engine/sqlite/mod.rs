@@ -1,6 +1,7 @@
 //! SQLite behind the engine's seam: where a database is, how its file is checked and made ready, and how
 //! connections to it are opened and set up. What a connection does is in `session`.
 
+mod checkpoint;
 mod failure;
 mod guard;
 mod holder;
@@ -22,7 +23,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use self::failure::store_error;
 use self::schema::TableSql;
 use self::session::Session;
-use super::{Engine, ReadSession, WriteSession};
+use super::{Checkpoint, Engine, ReadSession, WriteSession};
 use crate::error::{Code, Failure, Result, StoreError};
 use crate::options::{Options, Synchronous, TempStore};
 
@@ -31,8 +32,8 @@ use crate::options::{Options, Synchronous, TempStore};
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// Page size of new files: see the measurements in ARCHITECTURE.md.
 const PAGE_SIZE: u32 = 8192;
-/// The WAL is copied into the file when it passes this size: 5,000 pages of SQLite's default size.
-const CHECKPOINT_BYTES: u32 = 5_000 * 4_096;
+/// What is left of a WAL file when it is started over.
+const KEPT_WAL_BYTES: u32 = 10_000 * 4_096;
 /// Pause between tries while another process sets the same file up.
 const SETUP_PAUSE: Duration = Duration::from_millis(1);
 
@@ -218,41 +219,45 @@ impl Sqlite {
             .map_err(told)?;
         self.set_up(&connection, self.options.cache_size_kib / 2)
             .map_err(told)?;
-        let synchronous = match self.options.synchronous {
-            Synchronous::Normal => "NORMAL",
-            Synchronous::Full => "FULL",
-        };
-        connection
-            .pragma_update(None, "synchronous", synchronous)
-            .map_err(told)?;
+        self.set_synchronous(&connection).map_err(told)?;
+        let mut session = Session::new(connection, self.tables.clone(), self.without_rowid());
+        let connection = &session.connection;
         if matches!(self.location, Location::Memory) {
-            schema::create(&connection, &self.options.timeframes).map_err(told)?;
+            schema::create(connection, &self.options.timeframes).map_err(told)?;
         } else {
-            let page: u32 = connection
-                .query_row("PRAGMA page_size", [], |row| row.get(0))
-                .map_err(told)?;
-            let pages = CHECKPOINT_BYTES / page.max(512);
-            connection
-                .query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| {
-                    Ok(())
-                })
-                .map_err(told)?;
             connection
                 .query_row(
-                    &format!(
-                        "PRAGMA journal_size_limit = {}",
-                        u64::from(CHECKPOINT_BYTES) * 2
-                    ),
+                    &format!("PRAGMA journal_size_limit = {KEPT_WAL_BYTES}"),
                     [],
                     |_| Ok(()),
                 )
                 .map_err(told)?;
+            session.watch_log().map_err(told)?;
         }
-        Ok(Box::new(Session::new(
-            connection,
-            self.tables.clone(),
-            self.without_rowid(),
-        )))
+        Ok(Box::new(session))
+    }
+
+    fn set_synchronous(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let synchronous = match self.options.synchronous {
+            Synchronous::Normal => "NORMAL",
+            Synchronous::Full => "FULL",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)
+    }
+
+    fn open_checkpointing(&self) -> Result<Box<dyn Checkpoint>> {
+        let told = |error: rusqlite::Error| {
+            store_error(
+                &format!("cannot open a checkpointer on {}", self.name),
+                &error,
+            )
+        };
+        let connection = self
+            .connect(OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .map_err(told)?;
+        self.set_synchronous(&connection).map_err(told)?;
+        let checkpointer = checkpoint::Checkpointer::new(connection).map_err(told)?;
+        Ok(Box::new(checkpointer))
     }
 
     fn without_rowid(&self) -> Vec<bool> {
@@ -292,6 +297,27 @@ impl Engine for Sqlite {
     fn lock_holder(&self) -> Option<u32> {
         match &self.location {
             Location::File(path) => holder::write_lock_holder(path),
+            Location::Memory => None,
+        }
+    }
+
+    fn other_writers(&self) -> Option<Vec<u32>> {
+        match &self.location {
+            Location::File(path) => holder::other_writers(path),
+            Location::Memory => Some(Vec::new()),
+        }
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        match &self.location {
+            Location::File(path) => Some(path.clone()),
+            Location::Memory => None,
+        }
+    }
+
+    fn open_checkpoint(&self) -> Option<Result<Box<dyn Checkpoint>>> {
+        match self.location {
+            Location::File(_) => Some(self.retry(|| self.open_checkpointing())),
             Location::Memory => None,
         }
     }

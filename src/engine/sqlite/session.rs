@@ -2,9 +2,9 @@
 //! candle tables, so that the store knows their sizes without scanning them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use rusqlite::hooks::Action;
+use rusqlite::hooks::{Action, Wal};
 use rusqlite::{Connection, ffi, params};
 
 use super::failure::{commit_error, store_error};
@@ -34,6 +34,8 @@ pub struct Session {
     /// `data_version` at the last begin; this session's own commits do not change it.
     version: Option<i64>,
     foreign: bool,
+    /// The size of the write-ahead log after the last commit, as SQLite told.
+    log_bytes: Arc<AtomicU64>,
     /// Open savepoints of a transaction that a SAVEPOINT began: releasing the first commits it.
     pub(super) savepoints: Option<Vec<String>>,
 }
@@ -66,8 +68,25 @@ impl Session {
             uncounted: false,
             version: None,
             foreign: false,
+            log_bytes: Arc::default(),
             savepoints: None,
         }
+    }
+
+    /// Learns the size of the write-ahead log at each commit. SQLite's own checkpoint at a commit hangs at the same hook,
+    /// so there is none any more.
+    pub fn watch_log(&mut self) -> rusqlite::Result<()> {
+        let page: u32 = self
+            .connection
+            .query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let seen = self.log_bytes.clone();
+        self.connection.wal_hook(Some(move |wal: &mut Wal, pages| {
+            if wal.name() == c"main" {
+                let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(page);
+                seen.store(bytes, Ordering::Relaxed);
+            }
+            Ok(())
+        }))
     }
 
     /// Counts row changes of the candle tables from here on; only a session that writes needs it.
@@ -513,5 +532,31 @@ impl WriteSession for Session {
     fn foreign_commits(&mut self) -> Result<bool> {
         let version = self.data_version()?;
         Ok(self.foreign || self.version != Some(version))
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    fn probe(&mut self) -> Result<()> {
+        self.try_begin()?;
+        let told = |error| store_error("cannot write", &error).not_written();
+        let rewritten = self
+            .connection
+            .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+            .and_then(|version| {
+                // The first page is written as it was.
+                self.connection.pragma_update(None, "user_version", version)
+            })
+            .map_err(told)
+            .and_then(|()| {
+                self.connection.execute_batch("COMMIT").map_err(told)?;
+                self.committed();
+                Ok(())
+            });
+        if rewritten.is_err() {
+            self.rollback();
+        }
+        rewritten
     }
 }

@@ -14,12 +14,12 @@ use super::{PAGE_SIZE, Sqlite};
 use crate::candle::{CLUSTERS, ReadRows, TimeRange};
 use crate::engine::{Engine, Upserted};
 use crate::error::{Code, Result, Written};
-use crate::options::Options;
+use crate::options::{Breaker, Options};
 use crate::queue::Priority;
 use crate::reply::Answer;
 use crate::store::tests::another_handle;
 use crate::store::{EnqueueOptions, Handle, Store};
-use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement};
+use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement, wait_for};
 use crate::value::Value;
 use crate::writer::Asker;
 
@@ -611,7 +611,16 @@ fn a_lock_of_another_connection_is_waited_out_and_its_holder_named() -> Result<(
 
 #[test]
 fn a_file_that_may_not_grow_fails_writes_until_it_may_again() -> Result<()> {
-    let bench = Bench::on(Folder::new());
+    let bench = Bench::with(
+        Folder::new(),
+        &Options {
+            breaker: Breaker {
+                recovery_ms: 100.0,
+                ..options().breaker
+            },
+            ..options()
+        },
+    );
     bench.write(15, &[(1, 1.0)])?;
     let pages = bench.run("PRAGMA page_count")?.rows[0][0].clone();
     let Value::Integer(pages) = pages else {
@@ -628,7 +637,18 @@ fn a_file_that_may_not_grow_fails_writes_until_it_may_again() -> Result<()> {
     );
     assert_eq!(bench.counts(true)?, [1, 0]);
     bench.run("PRAGMA max_page_count = 1000000")?;
-    assert_eq!(bench.write(15, &many)?.inserted, 3_999);
+    wait_for("the breaker to let a trial through", || {
+        match bench.write(15, &many) {
+            Ok(done) => {
+                assert_eq!(done.inserted, 3_999);
+                true
+            }
+            Err(error) => {
+                assert_eq!(error.code, Code::BreakerOpen);
+                false
+            }
+        }
+    });
     assert_eq!(bench.counts(true)?, [4_000, 0]);
     Ok(())
 }

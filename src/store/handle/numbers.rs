@@ -62,7 +62,7 @@ impl Handle {
                 .zip(counts)
                 .collect(),
             counts_at: counted.at,
-            locks: store.writer.lock_waits.numbers(),
+            locks: store.writer.file_lock.numbers(),
             depth,
             in_flight,
             groups: load(&totals.groups),

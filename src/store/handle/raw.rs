@@ -1,10 +1,11 @@
 //! The caller's own statements, on `db` and `dbReadOnly`, and the lease that a BEGIN makes.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::super::lease::{Lease, Touch, Touched};
 use crate::engine::{Attempt, Description, LockWait, ReadSession, Step, WriteSession};
-use crate::error::{Failure, Result, StoreError};
+use crate::error::{Result, StoreError};
 use crate::reply::CandlesEvent;
 use crate::value::{Statement, StatementResult};
 use crate::writer::lock;
@@ -108,7 +109,13 @@ impl Handle {
                 }
                 lease
             }
-            None => Lease::new(self.take(start)?, sql, &self.store),
+            None => {
+                // Single statements may be what makes room, such as a DELETE or a PRAGMA; they are let through.
+                if begins(sql) {
+                    self.store.writer.check_breaker()?;
+                }
+                Lease::new(self.take(start)?, sql, &self.store)
+            }
         };
         let writer = &self.store.writer;
         let mut until = |step: &mut Attempt<'_>| self.wait(step, start, deadline);
@@ -127,17 +134,21 @@ impl Handle {
         for touched in lease.follow(&steps) {
             events.extend(self.overtake(touched));
         }
+        if steps.iter().any(|step| matches!(step, Step::Committed(_))) {
+            writer.committed(lease.held.session());
+        }
+        let mut room = Duration::ZERO;
         if lease.held.session().in_transaction() {
             *leased = Some(lease);
         } else {
+            room = writer.leave_room(lease.age());
             drop(lease);
         }
         drop(leased);
-        if let Err(error) = &result
-            && error.failure == Failure::Fatal
-        {
-            writer.poison(error);
+        if let Err(error) = &result {
+            writer.write_failed(error);
         }
+        thread::sleep(room);
         if writer.wants_candles() {
             writer.emit_candles(events);
         }
@@ -175,4 +186,13 @@ impl Handle {
             }
         }
     }
+}
+
+/// Whether a statement begins a transaction, for all that its first word tells.
+fn begins(sql: &str) -> bool {
+    let sql = sql.trim_start();
+    ["BEGIN", "SAVEPOINT"].iter().any(|word| {
+        sql.get(..word.len())
+            .is_some_and(|first| first.eq_ignore_ascii_case(word))
+    })
 }

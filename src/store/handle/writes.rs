@@ -1,11 +1,12 @@
 //! Writes of candles: synchronous ones on the caller's thread, ahead of the queue, and those that go through it.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::candle::{OwnedRows, Rows, TimeRange};
 use crate::engine::{Upserted, WriteSession};
-use crate::error::{Code, Failure, Result, StoreError};
+use crate::error::{Code, Result, StoreError};
 use crate::queue::Priority;
 use crate::reply::CandlesEvent;
 use crate::value::Statement;
@@ -66,10 +67,13 @@ impl Handle {
         overtakes: impl FnOnce(&crate::writer::Writer),
     ) -> Result<T> {
         let writer = &self.store.writer;
+        let _trial = writer.admit()?;
         let start = Instant::now();
         let mut held = self.take(start)?;
         let deadline = self.deadline(start);
-        self.begin(&mut held, start, deadline)?;
+        self.begin(&mut held, start, deadline)
+            .inspect_err(|error| writer.write_failed(error))?;
+        let began = Instant::now();
         let applied = apply(held.session()).and_then(|done| {
             writer.counts.committing(|| {
                 held.session()
@@ -79,16 +83,20 @@ impl Handle {
             Ok(done)
         });
         match &applied {
-            Ok(_) if writer.queue.oldest_waiting().is_some() => overtakes(writer),
-            Ok(_) => {}
+            Ok(_) => {
+                if writer.queue.oldest_waiting().is_some() {
+                    overtakes(writer);
+                }
+                writer.committed(held.session());
+            }
             Err(error) => {
                 held.session().rollback();
-                if error.failure == Failure::Fatal {
-                    writer.poison(error);
-                }
+                writer.write_failed(error);
             }
         }
+        let room = writer.leave_room(began.elapsed());
         drop(held);
+        thread::sleep(room);
         if writer.wants_candles()
             && let Ok(done) = &applied
         {
@@ -154,7 +162,7 @@ impl Handle {
         deadline: Instant,
     ) -> Result<()> {
         let writer = &self.store.writer;
-        writer.lock_waits.wait(step, &mut |waited| {
+        writer.file_lock.wait(step, &mut |waited| {
             (Instant::now() >= deadline).then(|| {
                 writer.timed_out(Waited {
                     time: start.elapsed(),

@@ -1,0 +1,130 @@
+//! Copies the write-ahead log into the database, on a thread and a connection of its own, so that no commit waits for it:
+//! SQLite does it inside the COMMIT that passes the limit, which holds live writes up for tens of milliseconds.
+//!
+//! The log is started over only when all of it is copied while nobody writes, which never happens beside a backfill that
+//! does not pause. So it is copied twice: first while others write on, which is nearly all the work, then the little that
+//! has come since, with the token and the turn held. A log that readers still need stays as it is and is tried again when
+//! it has grown by a quarter of the limit. Between processes SQLite lets one copy at a time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::file_lock::FileLock;
+use super::lock;
+use super::token::{Asker, Token};
+use crate::engine::{Checkpoint, Engine};
+
+/// The log is copied when it passes this size: 5,000 pages of SQLite's default size.
+pub const LIMIT_BYTES: u64 = 5_000 * 4_096;
+/// How long the token and the turn are waited for; after that the rest is left for the next time.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What copies the log of one store.
+pub struct Checkpointer {
+    /// The size of the log at which it is copied next.
+    next_bytes: Arc<AtomicU64>,
+    thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+impl Checkpointer {
+    pub fn new() -> Self {
+        Self {
+            next_bytes: Arc::new(AtomicU64::new(LIMIT_BYTES)),
+            thread: Mutex::default(),
+        }
+    }
+
+    /// A commit has left the log at this size.
+    pub fn committed(
+        &self,
+        log_bytes: u64,
+        engine: &Arc<dyn Engine>,
+        token: &Arc<Token>,
+        file_lock: &Arc<FileLock>,
+    ) {
+        let next = self.next_bytes.load(Ordering::Relaxed);
+        if log_bytes < next {
+            if log_bytes < LIMIT_BYTES && next > LIMIT_BYTES {
+                self.next_bytes.store(LIMIT_BYTES, Ordering::Relaxed);
+            }
+            return;
+        }
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            let (sender, receiver) = bounded(1);
+            let work = Work {
+                engine: engine.clone(),
+                token: token.clone(),
+                file_lock: file_lock.clone(),
+                next_bytes: self.next_bytes.clone(),
+            };
+            let started = thread::Builder::new()
+                .name("candlestore-checkpoint".into())
+                .spawn(move || work.run(&receiver));
+            // Without a thread the log grows until there is one, and nothing is lost.
+            *thread = started.ok().map(|handle| (sender, handle));
+        }
+        if let Some((sender, _)) = &*thread {
+            // One that waits already will see this commit, too.
+            let _ = sender.try_send(());
+        }
+    }
+
+    /// Ends the thread; what has begun is finished.
+    pub fn shut_down(&self) {
+        let thread = lock(&self.thread).take();
+        if let Some((sender, handle)) = thread {
+            drop(sender);
+            // A panic there has harmed nobody: the log is as good as it was.
+            let _ = handle.join();
+        }
+    }
+}
+
+struct Work {
+    engine: Arc<dyn Engine>,
+    token: Arc<Token>,
+    file_lock: Arc<FileLock>,
+    next_bytes: Arc<AtomicU64>,
+}
+
+impl Work {
+    fn run(&self, asked: &Receiver<()>) {
+        let mut session = None;
+        while asked.recv().is_ok() {
+            if session.is_none() {
+                session = self.engine.open_checkpoint().and_then(Result::ok);
+            }
+            if let Some(session) = &mut session {
+                self.copy(session.as_mut());
+            }
+        }
+    }
+
+    fn copy(&self, session: &mut dyn Checkpoint) {
+        let mut left = match session.checkpoint() {
+            Ok(left) => left,
+            // Another process copies it, or the disk is full: the next commit asks again.
+            Err(_) => return,
+        };
+        if left.missing_bytes > 0 {
+            let deadline = Instant::now() + PATIENCE;
+            if let Ok(Some(held)) = self.token.take(Asker::Queue, Some(deadline)) {
+                if self.file_lock.turn_comes_within(PATIENCE) {
+                    left = session.checkpoint().unwrap_or(left);
+                }
+                drop(held);
+            }
+        }
+        let next = if left.missing_bytes == 0 {
+            LIMIT_BYTES
+        } else {
+            left.log_bytes + LIMIT_BYTES / 4
+        };
+        self.next_bytes.store(next, Ordering::Relaxed);
+    }
+}

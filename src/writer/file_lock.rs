@@ -1,0 +1,188 @@
+//! The write lock of the file as this process waits for it: in the line with other processes of candlestore, one try
+//! after the other at a constant pace once it is its turn, until somebody says stop. SQLite's own busy handler would sleep
+//! longer and longer and so favour newcomers. The line only orders the tries; SQLite's lock alone decides who writes.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::lock;
+use crate::engine::{Attempt, Engine};
+use crate::error::{Code, Failure, Result, StoreError};
+use crate::histogram::{Histogram, Summary};
+use crate::turn::{Room, Turn, now};
+
+/// Pause between two tries.
+const PACE: Duration = Duration::from_micros(200);
+/// The same after a wait of `LONG`, which no writer in the line causes.
+const SLOW_PACE: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_secs(1);
+/// How long a wait for the turn goes on before deadlines are looked at.
+const LOOK: Duration = Duration::from_millis(1);
+/// How often is looked who else has the file open.
+const LOOK_FOR_OTHERS: Duration = Duration::from_millis(500);
+
+/// What waiting for the lock has cost this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LockNumbers {
+    /// Groups and synchronous writes that found the lock taken.
+    pub waits: u64,
+    /// Those of them that were given up.
+    pub timeouts: u64,
+    /// How long they waited.
+    pub waited: Summary,
+}
+
+/// The wait for a lock that was given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Waited {
+    pub time: Duration,
+    pub attempts: u64,
+}
+
+/// The write lock of one file.
+pub struct FileLock {
+    line: Mutex<Line>,
+    seen: Mutex<(Histogram, u64)>,
+    /// Room that is left where there is no line to agree on it.
+    room: Room,
+    others: Mutex<Others>,
+}
+
+/// The line of the file, opened when the lock is first wanted.
+enum Line {
+    Unopened(PathBuf),
+    /// The database is in no file, or no file can be made beside it.
+    Absent,
+    Open(Turn),
+}
+
+/// Programs that have the file open and know nothing of the line.
+struct Others {
+    looked: Option<Instant>,
+    are_there: bool,
+}
+
+impl FileLock {
+    /// The lock of the database at `path`, if it is in a file.
+    pub fn new(path: Option<PathBuf>) -> Self {
+        Self {
+            line: Mutex::new(path.map_or(Line::Absent, Line::Unopened)),
+            seen: Mutex::default(),
+            room: Room::default(),
+            others: Mutex::new(Others {
+                looked: None,
+                are_there: false,
+            }),
+        }
+    }
+
+    pub fn numbers(&self) -> LockNumbers {
+        let seen = lock(&self.seen);
+        let (histogram, timeouts) = &*seen;
+        LockNumbers {
+            waits: histogram.count(),
+            timeouts: *timeouts,
+            waited: histogram.summary(),
+        }
+    }
+
+    /// Tries `begin` until it succeeds or fails for another reason than a lock, or until `give_up` names an error. The
+    /// place in the line is kept until `leave`.
+    pub fn wait(
+        &self,
+        begin: &mut Attempt<'_>,
+        give_up: &mut dyn FnMut(Waited) -> Option<StoreError>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let mut attempts = 0;
+        let mut is_first = true;
+        let outcome = loop {
+            // The wait for the turn is the pause; whose turn it is pauses between tries.
+            let is_due = self.turn_comes_within(if is_first { Duration::ZERO } else { LOOK });
+            if is_due {
+                attempts += 1;
+                match begin() {
+                    Err(error) if error.failure == Failure::Transient => {}
+                    other => break other,
+                }
+            }
+            is_first = false;
+            let time = start.elapsed();
+            if let Some(error) = give_up(Waited { time, attempts }) {
+                break Err(error.failure(Failure::Transient));
+            }
+            if is_due {
+                thread::sleep(if time < LONG { PACE } else { SLOW_PACE });
+            }
+        };
+        if let (Ok(()), Line::Open(turn)) = (&outcome, &mut *lock(&self.line)) {
+            turn.begun();
+        }
+        if !is_first {
+            let mut seen = lock(&self.seen);
+            seen.0.add(start.elapsed());
+            seen.1 += u64::from(
+                outcome
+                    .as_ref()
+                    .is_err_and(|error| error.code == Code::Timeout),
+            );
+        }
+        outcome
+    }
+
+    /// Waits for the turn alone, without taking the lock; false when `time` is over first.
+    pub fn turn_comes_within(&self, time: Duration) -> bool {
+        let mut line = lock(&self.line);
+        if let Line::Unopened(path) = &*line {
+            // Without it nobody is ordered and everything else is as it should be.
+            *line = Turn::open(path).map_or(Line::Absent, Line::Open);
+        }
+        match &mut *line {
+            Line::Open(turn) => turn.comes_within(time),
+            Line::Unopened(_) | Line::Absent => true,
+        }
+    }
+
+    /// Gives the turn, or the place in the line, to the next.
+    pub fn leave(&self) {
+        if let Line::Open(turn) = &mut *lock(&self.line) {
+            turn.leave();
+        }
+    }
+
+    /// After backfill has held the lock for so long: leaves room for others, if there are any.
+    pub fn leave_room(&self, engine: &dyn Engine, held: Duration) {
+        let line = lock(&self.line);
+        let mut others = lock(&self.others);
+        if others
+            .looked
+            .is_none_or(|looked| looked.elapsed() >= LOOK_FOR_OTHERS)
+        {
+            let strangers = |pid: &u32| match &*line {
+                Line::Open(turn) => !turn.is_member(*pid),
+                Line::Unopened(_) | Line::Absent => true,
+            };
+            others.are_there = engine
+                .other_writers()
+                .is_none_or(|pids| pids.iter().any(strangers));
+            others.looked = Some(Instant::now());
+        }
+        if others.are_there {
+            self.room_of(&line).leave(now(), held);
+        }
+    }
+
+    /// How long backfill keeps off the lock yet, to leave room for others.
+    pub fn room_left(&self) -> Duration {
+        self.room_of(&lock(&self.line)).left(now())
+    }
+
+    fn room_of<'a>(&'a self, line: &'a Line) -> &'a Room {
+        match line {
+            Line::Open(turn) => turn.room(),
+            Line::Unopened(_) | Line::Absent => &self.room,
+        }
+    }
+}
