@@ -315,6 +315,7 @@ describe('opened read-only', () => {
     const file = await filled();
     expect(fs.readdirSync(path.dirname(file)).sort()).toEqual([
       'candles.db',
+      'candles.db-candlestore-turn',
       'candles.db-shm',
       'candles.db-wal',
     ]);

@@ -138,7 +138,7 @@ describe('while another thread has a transaction open', () => {
     for (const write of [
       () => store.upsertCandle(TABLE, SYMBOL, candle(0)),
       () => store.db.exec('BEGIN'),
-      () => store.db.transaction(() => {})(),
+      () => store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(0)))(),
       () => store.deleteCandles(TABLE, SYMBOL),
     ]) {
       let error = null;

@@ -47,10 +47,10 @@ class Database {
         return inTransaction(database, begin, () => run.apply(this, parameters));
       };
     };
-    // Deferred ones begin immediate, too: only so can they never meet SQLITE_BUSY_SNAPSHOT.
+    // Deferred ones, too, take the write lock when they begin at last: only so can they never meet SQLITE_BUSY_SNAPSHOT.
     const variants = {
-      default: variant('BEGIN IMMEDIATE'),
-      deferred: variant('BEGIN IMMEDIATE'),
+      default: variant('BEGIN'),
+      deferred: variant('BEGIN'),
       immediate: variant('BEGIN IMMEDIATE'),
       exclusive: variant('BEGIN EXCLUSIVE'),
     };
@@ -142,7 +142,15 @@ class WritingRunner {
   }
 
   control(sql) {
-    this.transaction.around(sql, () => this.native.execute(statementOf(sql, []), 0));
+    const { transaction } = this;
+    if (sql === 'BEGIN') {
+      native(() => this.native.checkWritable());
+      transaction.defer();
+    } else if (transaction.deferred && (sql === 'COMMIT' || sql === 'ROLLBACK')) {
+      transaction.end(sql === 'COMMIT');
+    } else {
+      transaction.around(sql, () => this.native.execute(statementOf(sql, []), 0));
+    }
   }
 
   script(sql) {

@@ -347,8 +347,7 @@ class CandleStore extends EventEmitter {
   }
 
   #ended() {
-    this.#transaction.open = false;
-    this.#transaction.discard();
+    this.#transaction.end(false);
     clearInterval(this.#watcher);
     this.#watcher = null;
     this.#native.end();

@@ -2,10 +2,12 @@
 
 // The open transaction of a store's caller, seen from JS: candles written in it are gathered here and handed over in
 // one call before anything else happens on the handle, so that a loop over upsertCandle() is nearly as fast as
-// upsertCandles(). The lease itself is the native side's.
+// upsertCandles(). The lease itself is the native side's. A deferred transaction takes it only when something needs it:
+// one that gathers candles of one series and nothing else is a single write, and no lock is held while JS runs.
 
 const { Packed } = require('./candle');
 const { invalidArgument, native } = require('./errors');
+const { statementOf } = require('./statement');
 
 /** Gathered rows and characters of footprints after which they are handed over. */
 const MOST_ROWS = 5_000;
@@ -18,6 +20,8 @@ class Transaction {
     this.native = nativeStore;
     /** Whether one is open. */
     this.open = false;
+    /** It is open and has no lease yet. */
+    this.deferred = false;
     /** How many functions of db.transaction() are running. */
     this.depth = 0;
     this.packed = new Packed();
@@ -38,13 +42,28 @@ class Transaction {
     const full = this.packed.count >= MOST_ROWS || this.packed.textLength >= MOST_TEXT;
     const same = minutes === this.minutes && symbol === this.symbol;
     if (same && !full) return;
-    this.handOver();
+    if (this.packed.count > 0) this.handOver();
     this.minutes = minutes;
     this.symbol = symbol;
   }
 
-  /** Stores what was gathered. */
+  /** Opens a transaction that takes its lease when it is needed. */
+  defer() {
+    this.open = true;
+    this.deferred = true;
+  }
+
+  /** Takes the lease and stores what was gathered. */
   handOver() {
+    if (this.deferred) {
+      native(() => this.native.execute(statementOf('BEGIN IMMEDIATE', []), 0));
+      this.deferred = false;
+    }
+    this.store();
+  }
+
+  /** Stores what was gathered: in the lease if there is one, else in a transaction of its own. */
+  store() {
     const { packed } = this;
     if (packed.count === 0) return;
     const { values, count, clusters } = packed;
@@ -56,10 +75,18 @@ class Transaction {
     this.packed.clear();
   }
 
+  /** Ends a transaction without a lease: what it has gathered is all there is of it. */
+  end(commits) {
+    if (!commits) this.discard();
+    this.store();
+    this.open = false;
+    this.deferred = false;
+  }
+
   /** Runs something on the writing session: what was gathered comes first, unless it is being rolled back. */
   around(sql, run) {
     if (ROLLS_BACK.test(sql)) this.discard();
-    else this.handOver();
+    this.handOver();
     try {
       return native(run);
     } finally {

@@ -263,6 +263,12 @@ impl NativeStore {
         })
     }
 
+    /// Fails as a write would that cannot even begin.
+    #[napi]
+    pub fn check_writable(&self) -> napi::Result<()> {
+        call(|| self.handle.check_can_begin())
+    }
+
     #[napi]
     pub fn delete_candles(
         &self,

@@ -86,6 +86,7 @@ impl Store {
             self.readers.shut_down();
             self.counts.close();
             self.writer.token.close();
+            self.writer.file_lock.close();
         }
     }
 }

@@ -57,6 +57,7 @@ pub struct Turn {
     /// Stays open for its lock, by which /proc/locks tells who comes to this line.
     file: File,
     path: PathBuf,
+    database: PathBuf,
 }
 
 /// A place in the line.
@@ -98,6 +99,7 @@ impl Turn {
                 place: None,
                 file,
                 path,
+                database: database.to_owned(),
             }),
             _ => Err(io::Error::last_os_error()),
         }
@@ -213,6 +215,10 @@ impl Turn {
             }
             return;
         }
+    }
+
+    pub fn database(&self) -> &Path {
+        &self.database
     }
 
     /// When backfill of all who come to this line keeps off the lock.

@@ -26,6 +26,10 @@ impl Turn {
         match *self {}
     }
 
+    pub fn database(&self) -> &Path {
+        match *self {}
+    }
+
     pub fn room(&self) -> &Room {
         match *self {}
     }

@@ -152,6 +152,14 @@ impl FileLock {
         }
     }
 
+    /// Lets go of the line; it is opened again when the lock is next wanted.
+    pub fn close(&self) {
+        let mut line = lock(&self.line);
+        if let Line::Open(turn) = &*line {
+            *line = Line::Unopened(turn.database().to_owned());
+        }
+    }
+
     /// After backfill has held the lock for so long: leaves room for others, if there are any.
     pub fn leave_room(&self, engine: &dyn Engine, held: Duration) {
         let line = lock(&self.line);

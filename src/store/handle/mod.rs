@@ -107,6 +107,12 @@ impl Handle {
         self.store.writer.check_poisoned()
     }
 
+    /// Whether a transaction that is to begin later has any prospect.
+    pub fn check_can_begin(&self) -> Result<()> {
+        self.check_writable()?;
+        self.store.writer.check_breaker()
+    }
+
     pub fn default_close_deadline_ms(&self) -> f64 {
         self.store.options.close_deadline_ms
     }
