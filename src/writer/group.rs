@@ -6,16 +6,15 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::Applied;
-use super::{Asker, Command, Held, Writer};
+use super::{Asker, Command, Held, Waited, Writer};
 use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::overtaking::Overtaking;
-use crate::queue::{Entry, Work as Found};
-use crate::reply::Outbox;
+use crate::queue::{End, Entry, Work as Found};
+use crate::reply::{Outbox, SlowKind};
 
 /// How long the thread sleeps at most before it looks whether deadlines have passed.
 const LOOK: Duration = Duration::from_millis(10);
@@ -57,6 +56,7 @@ fn turn(writer: &Writer, alone: &mut BTreeSet<u64>) {
         return writer.give_up(writer.queue.withdraw_all(), |_| poisoned.clone());
     }
     expire(writer);
+    let wanted = Instant::now();
     // Those that were withdrawn meanwhile are settled without having been begun.
     let oldest = writer.queue.oldest_waiting();
     if alone
@@ -83,20 +83,29 @@ fn turn(writer: &Writer, alone: &mut BTreeSet<u64>) {
         entries: Vec::new(),
         may_be_written: false,
     };
-    if begin(writer, &mut held).is_err() {
+    let Ok(mut waited) = begin(writer, &mut held) else {
         return;
-    }
+    };
     let began = Instant::now();
+    waited.time = began - wanted;
     match write(writer, &mut held, &mut group, alone) {
         Ok(applied) if applied.is_empty() => held.session().rollback(),
         Ok(applied) => {
             overtake(writer, &group.entries);
             drop(held);
-            writer.totals.groups.fetch_add(1, Ordering::Relaxed);
             let entries = group.take();
             for entry in &entries {
                 alone.remove(&entry.sequence);
             }
+            let waits = entries.iter().map(|entry| {
+                (
+                    entry.priority,
+                    began.saturating_duration_since(entry.accepted),
+                )
+            });
+            let rows = entries.iter().map(|entry| entry.rows).sum();
+            writer.numbers.group(rows, began.elapsed(), waits);
+            writer.tell_if_slow(SlowKind::Group, wanted, waited, None);
             let results = applied.into_iter().map(Ok);
             settle(writer, entries.into_iter().zip(results).collect(), began);
         }
@@ -162,11 +171,13 @@ fn undone(
             // Back in the queue while the token is held: a synchronous write must see that they wait.
             writer.queue.put_back(entries);
             drop(held);
+            writer.numbers.retry();
             thread::sleep(AGAIN);
         }
         Failure::Permanent if entries.len() > 1 => {
             alone.extend(entries.iter().map(|entry| entry.sequence));
             writer.queue.put_back(entries);
+            writer.numbers.retry();
         }
         Failure::Permanent | Failure::Storage | Failure::Fatal => {
             drop(held);
@@ -192,7 +203,7 @@ fn fail(writer: &Writer, entries: Vec<Entry<Command>>, error: &StoreError) {
 }
 
 /// Waits for the file's lock as long as there is anything to write, expiring what no longer wants to wait.
-fn begin(writer: &Writer, held: &mut Held) -> Result<()> {
+fn begin(writer: &Writer, held: &mut Held) -> Result<Waited> {
     let session = held.session();
     let start = Instant::now();
     let mut give_up = |_| {
@@ -204,9 +215,9 @@ fn begin(writer: &Writer, held: &mut Held) -> Result<()> {
         let yields = writer.token.is_wanted() && start.elapsed() > Duration::from_millis(1);
         yields.then(|| StoreError::new(NOTHING_LEFT, "a synchronous write goes first"))
     };
-    writer
-        .lock_waits
-        .wait(&mut || session.try_begin(), &mut give_up)
+    let (waited, outcome) = writer.wait_for_lock(&mut || session.try_begin(), &mut give_up);
+    outcome
+        .map(|()| waited)
         .inspect_err(|error| match error.failure {
             Failure::Transient => {}
             Failure::Fatal => writer.poison(error),
@@ -222,10 +233,11 @@ fn expire(writer: &Writer) {
     if expired.is_empty() {
         return;
     }
+    writer.lock_waits.gave_up(expired.len());
     // Looked for once: it costs a read of /proc/locks, and many may expire together.
     let holder = writer.engine.lock_holder();
     writer.give_up(expired, |entry| {
-        let waited = super::Waited {
+        let waited = Waited {
             time: entry.accepted.elapsed(),
             attempts: 0,
         };
@@ -265,30 +277,19 @@ fn settle(writer: &Writer, group: Vec<(Entry<Command>, Result<Applied>)>, began:
     let mut outbox = Outbox::default();
     let mut events = Vec::new();
     let sequences: Vec<_> = group.iter().map(|(entry, _)| entry.sequence).collect();
-    writer
-        .queue
-        .make_room(group.iter().map(|(entry, _)| (entry.rows, entry.bytes)));
+    writer.queue.ended(group.iter().map(|(entry, result)| {
+        let end = match result {
+            Ok(applied) => End::Committed {
+                coalesced: applied.coalesced(),
+            },
+            Err(_) => End::Failed,
+        };
+        (entry, end)
+    }));
     let wants_candles = writer.wants_candles();
     for (entry, result) in group {
-        let totals = &writer.totals;
-        match &result {
-            Ok(done) => {
-                totals.committed.fetch_add(1, Ordering::Relaxed);
-                totals
-                    .committed_rows
-                    .fetch_add(entry.rows as u64, Ordering::Relaxed);
-                if let Applied::Written(written) = done {
-                    totals
-                        .coalesced_rows
-                        .fetch_add(written.coalesced, Ordering::Relaxed);
-                }
-                if wants_candles {
-                    events.extend(entry.command.work.event());
-                }
-            }
-            Err(_) => {
-                totals.failed.fetch_add(1, Ordering::Relaxed);
-            }
+        if wants_candles && let Ok(applied) = &result {
+            events.extend(entry.command.work.event(applied));
         }
         let queued_ms = began
             .saturating_duration_since(entry.accepted)

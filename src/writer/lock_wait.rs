@@ -17,7 +17,7 @@ const PACE: Duration = Duration::from_micros(500);
 pub struct LockNumbers {
     /// Groups and synchronous writes that found the lock taken.
     pub waits: u64,
-    /// Those of them that were given up.
+    /// Writes that were given up because of it: synchronous ones, and queued ones whose time was over.
     pub timeouts: u64,
     /// How long they waited.
     pub waited: Summary,
@@ -29,8 +29,8 @@ pub struct LockWaits {
     seen: Mutex<(Histogram, u64)>,
 }
 
-/// The wait for a lock that was given up.
-#[derive(Debug, Clone, Copy)]
+/// How long was waited for a lock, and how often it was tried.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Waited {
     pub time: Duration,
     pub attempts: u64,
@@ -45,6 +45,11 @@ impl LockWaits {
             timeouts: *timeouts,
             waited: histogram.summary(),
         }
+    }
+
+    /// Queued writes were given up while they waited for the lock or for their turn.
+    pub fn gave_up(&self, writes: usize) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1 += writes as u64;
     }
 
     /// Tries `begin` until it succeeds or fails for another reason than a lock, or until `give_up` names an error.

@@ -8,25 +8,29 @@
 mod command;
 mod group;
 mod lock_wait;
+mod numbers;
 #[cfg(test)]
 mod tests;
 mod token;
+mod waiting;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use self::command::{Command, Work, candles_event, fingerprint, times};
 pub use self::lock_wait::{LockNumbers, LockWaits, Waited};
+pub use self::numbers::{GroupNumbers, Recorder, RowsPerGroup};
 pub use self::token::{Asker, Held, Token};
+use self::waiting::LockReports;
 use crate::counts::Counts;
 use crate::engine::Engine;
 use crate::error::{Code, Result, StoreError, Written};
-use crate::options::Options;
+use crate::options::{Options, WhenFull};
 use crate::overtaking::Overtaking;
 use crate::queue::{Entry, Priority, Queue, Refused};
-use crate::reply::{Answer, CandlesEvent, Event, Outbox, Reply, Sink};
+use crate::reply::{Answer, BreakerNumbers, CandlesEvent, Event, EventKind, Outbox, Reply, Sink};
 
 /// The write side of one store.
 pub struct Writer {
@@ -35,7 +39,8 @@ pub struct Writer {
     pub queue: Queue<Command>,
     pub counts: Arc<Counts>,
     pub lock_waits: LockWaits,
-    pub totals: Totals,
+    pub numbers: Recorder,
+    lock_reports: LockReports,
     options: Options,
     overtaking: Mutex<Overtaking>,
     flushes: Mutex<Vec<(u64, Reply)>>,
@@ -48,18 +53,6 @@ pub struct Writer {
     stopping: AtomicBool,
 }
 
-/// What the queue has done since the store was opened.
-#[derive(Debug, Default)]
-pub struct Totals {
-    pub groups: AtomicU64,
-    pub committed: AtomicU64,
-    pub committed_rows: AtomicU64,
-    pub failed: AtomicU64,
-    pub rejected: AtomicU64,
-    pub withdrawn: AtomicU64,
-    pub coalesced_rows: AtomicU64,
-}
-
 impl Writer {
     pub fn new(engine: Arc<dyn Engine>, counts: Arc<Counts>, options: &Options) -> Arc<Self> {
         Arc::new(Self {
@@ -68,7 +61,8 @@ impl Writer {
             queue: Queue::new(options.queue_capacity_rows, options.queue_capacity_bytes),
             counts,
             lock_waits: LockWaits::default(),
-            totals: Totals::default(),
+            numbers: Recorder::default(),
+            lock_reports: LockReports::default(),
             options: options.clone(),
             overtaking: Mutex::default(),
             flushes: Mutex::default(),
@@ -96,7 +90,10 @@ impl Writer {
             .map_err(|refused| match refused {
                 Refused::Closed => StoreError::closed(),
                 Refused::Full { rows, bytes } => {
-                    self.totals.rejected.fetch_add(1, Ordering::Relaxed);
+                    // Where callers wait for room, this is one of their tries.
+                    if self.options.when_full == WhenFull::Reject {
+                        self.numbers.reject();
+                    }
                     StoreError::new(
                         Code::QueueFull,
                         format!(
@@ -145,9 +142,6 @@ impl Writer {
         error: impl Fn(&Entry<Command>) -> StoreError,
     ) {
         let mut outbox = Outbox::default();
-        self.totals
-            .withdrawn
-            .fetch_add(entries.len() as u64, Ordering::Relaxed);
         if entries.is_empty() {
             return;
         }
@@ -268,6 +262,16 @@ impl Writer {
 
     pub fn wants_candles(&self) -> bool {
         self.candle_listeners.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether any handle wants events of a kind.
+    pub fn is_wanted(&self, kind: EventKind) -> bool {
+        lock(&self.listeners).iter().any(|sink| sink.wants(kind))
+    }
+
+    /// What the breaker says of itself.
+    pub fn breaker(&self) -> BreakerNumbers {
+        BreakerNumbers::default()
     }
 
     /// Tells every handle; handles that did not ask ignore it.

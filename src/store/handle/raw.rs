@@ -5,9 +5,9 @@ use std::time::Instant;
 use super::super::lease::{Lease, Touch, Touched};
 use crate::engine::{Attempt, Description, LockWait, ReadSession, Step, WriteSession};
 use crate::error::{Failure, Result, StoreError};
-use crate::reply::CandlesEvent;
+use crate::reply::{CandlesEvent, SlowKind};
 use crate::value::{Statement, StatementResult};
-use crate::writer::lock;
+use crate::writer::{Waited, lock};
 
 use super::Handle;
 
@@ -90,7 +90,6 @@ impl Handle {
     ) -> Result<T> {
         self.check_open()?;
         let start = Instant::now();
-        let deadline = self.deadline(start);
         let mut leased = lock(&self.lease);
         let mut lease = match leased.take() {
             Some(mut lease) => {
@@ -108,10 +107,18 @@ impl Handle {
                 }
                 lease
             }
-            None => Lease::new(self.take(start)?, sql, &self.store),
+            None => {
+                let mut waited = Waited::default();
+                let held = self.take(start, &mut waited).inspect_err(|_| {
+                    let writer = &self.store.writer;
+                    writer.tell_if_slow(SlowKind::Write, start, waited, Some(sql));
+                })?;
+                Lease::new(held, sql, start, waited, &self.store)
+            }
         };
         let writer = &self.store.writer;
-        let mut until = |step: &mut Attempt<'_>| self.wait(step, start, deadline);
+        let mut waited = Waited::default();
+        let mut until = |step: &mut Attempt<'_>| self.wait(step, start, &mut waited);
         let mut wait = LockWait { until: &mut until };
         let mut steps = Vec::new();
         let result = writer.counts.committing(|| {
@@ -122,12 +129,14 @@ impl Handle {
             });
             Ok((result, commits.collect()))
         });
+        lease.waited(waited);
         let mut events = Vec::new();
         // While the token is held: an older queued write must not begin before it knows that it was overtaken.
         for touched in lease.follow(&steps) {
             events.extend(self.overtake(touched));
         }
         if lease.held.session().in_transaction() {
+            lease.keep();
             *leased = Some(lease);
         } else {
             drop(lease);
