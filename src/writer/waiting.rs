@@ -161,7 +161,12 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::counts::Counts;
+    use crate::engine::fake::Fake;
+    use crate::testing::{Told, options};
 
     #[test]
     fn many_waits_are_told_in_one_event_and_the_next_comes_when_its_time_has_passed() {
@@ -189,5 +194,44 @@ mod tests {
             Some((11, 29.0, 9.0))
         );
         assert_eq!(reports.add(ms(1), ms(1), None, start + APART), None);
+    }
+
+    #[test]
+    fn a_wait_that_lasts_is_told_of_before_it_has_ended_and_its_rest_afterwards() {
+        let options = options();
+        let fake = Fake::new(&options.timeframes);
+        fake.set_locked(true);
+        let counts = Arc::new(Counts::new(fake.clone(), &options.timeframes));
+        let writer = Writer::new(fake, counts, &options);
+        let told = Told::new();
+        writer.add_listener(told.clone());
+        let start = Instant::now();
+        let mut report = Report::default();
+        let mut goes_on = |waited| writer.goes_on(&mut report, waited, start + waited);
+        let seconds = Duration::from_secs;
+        goes_on(LONG / 2);
+        assert!(told.events().is_empty(), "it may be over soon");
+        goes_on(seconds(2));
+        goes_on(seconds(4));
+        goes_on(seconds(7));
+        writer.report(report.told, seconds(8), None, start + seconds(12));
+        let told: Vec<_> = told
+            .events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::LockWait(event) => {
+                    Some((event.total_ms, event.longest_ms, event.holder_pid))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (2_000.0, 2_000.0, Some(4_711)),
+                (5_000.0, 7_000.0, Some(4_711)),
+                (1_000.0, 8_000.0, None)
+            ]
+        );
     }
 }
