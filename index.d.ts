@@ -238,7 +238,81 @@ export interface QueueDepth {
   oldestAgeMs: number;
 }
 
-/** Numbers of the store: the count of each table under its name, and what the queue and the locks have done. */
+/** Queued writes, and their rows: candles, statements, or 1 for a removal. */
+export interface Amount {
+  commands: number;
+  rows: number;
+}
+
+/** Durations in milliseconds, all 0 where there was none. The percentiles are at most an eighth too high. */
+export interface Durations {
+  count: number;
+  meanMs: number;
+  p50Ms: number;
+  p99Ms: number;
+  maxMs: number;
+}
+
+/** What the breaker says of itself: whether the store tries to write to a disk that has refused. */
+export interface BreakerState {
+  state: 'closed' | 'open' | 'half-open';
+  /** Failures in a row. */
+  failures: number;
+  /** Milliseconds until the next trial; null while it is closed. */
+  nextTrialMs: number | null;
+}
+
+/**
+ * What the queue has done since the store was opened by the first of its users in this process. At every moment
+ * `accepted = committed + coalesced + failed + queued + inFlight`, in commands and in rows. Synchronous writes and
+ * transactions do not go through the queue and are not counted here.
+ */
+export interface QueueStats {
+  accepted: Amount;
+  /** Committed, without the rows that were left out because a newer write had the same candles. */
+  committed: Amount;
+  /** Those rows, and the writes of which no row was left. Their promises resolve as those of other writes. */
+  coalesced: Amount;
+  /** Accepted and not committed, whatever the reason: an error, a time-out, a signal, the end of the store. */
+  failed: Amount;
+  /** A part of `failed`: what was given up before it began. */
+  withdrawn: Amount;
+  /** What waits now. */
+  queued: Amount;
+  /** What is being written now. */
+  inFlight: Amount;
+  /** Calls refused with `QUEUE_FULL` or `BREAKER_OPEN`; they were never accepted. */
+  rejected: number;
+  /** Groups committed, each by one transaction. */
+  groups: number;
+  /** How often a group was tried again, after it had begun or after an attempt at the lock was given up. */
+  retries: number;
+  /** Rows of the writes in a committed group. */
+  rowsPerGroup: { mean: number; max: number };
+  /** Time of a committed group from holding the file's lock to the end of its COMMIT. */
+  commitMs: Durations;
+  /** Waits for the file's lock, of groups and of synchronous writes and transactions; `count` is `lockWaitCount`. */
+  lockWaitMs: Durations;
+  /** Time of committed writes from acceptance to their group's holding the lock. */
+  queueWaitMs: { live: Durations; backfill: Durations; maintenance: Durations };
+  /** `lockTimeoutCount` of `getStats`. */
+  lockTimeouts: number;
+  breaker: BreakerState;
+}
+
+/** What waits in the queue, by priority, at the moment it was asked for. */
+export interface Queue {
+  readonly live: QueueDepth;
+  readonly backfill: QueueDepth;
+  readonly maintenance: QueueDepth;
+  /** What the queue has done so far. */
+  stats(): QueueStats;
+}
+
+/**
+ * Numbers of the store: the count of each table under its name, and what the queue and the locks have done; see
+ * `QueueStats` for the meaning of what is told there, too.
+ */
 export interface Stats {
   /** Candles in a table, such as `candles_15`. */
   [table: `candles_${number}`]: number;
@@ -246,27 +320,47 @@ export interface Stats {
   countsAt: number;
   /** Groups and synchronous writes of this process that found the write lock taken and waited. */
   lockWaitCount: number;
-  /** Those of them that were given up. */
+  /** Writes given up because of it: synchronous ones, and queued ones whose `timeoutMs` was over. */
   lockTimeoutCount: number;
-  /** How long they waited; the percentiles are at most an eighth too high. */
+  /** How long was waited; the percentiles are at most an eighth too high, here and below. */
   lockWaitMeanMs: number;
   lockWaitP50Ms: number;
   lockWaitP99Ms: number;
   lockWaitMaxMs: number;
-  /** Groups committed by the queue. */
+  /** Groups committed by the queue, and how often one was tried again. */
   groups: number;
-  /** Queued writes committed, and their rows. */
+  retries: number;
+  /** Mean of the rows of the writes in a group. */
+  rowsPerGroup: number;
+  /** Time of a group from holding the lock to the end of its COMMIT. */
+  commitMeanMs: number;
+  commitP99Ms: number;
+  commitMaxMs: number;
+  /** Time of committed writes from acceptance to their group's holding the lock. */
+  queueWaitLiveP99Ms: number;
+  queueWaitBackfillP99Ms: number;
+  queueWaitMaintenanceP99Ms: number;
+  /** Queued writes accepted, and their rows: the sum of those committed, coalesced, failed, queued and in flight. */
+  accepted: number;
+  acceptedRows: number;
   committed: number;
   committedRows: number;
+  coalesced: number;
   coalescedRows: number;
-  /** Queued writes that failed, were refused because the queue was full, or were withdrawn. */
   failed: number;
-  rejected: number;
+  failedRows: number;
+  /** A part of those failed: given up before they began. */
   withdrawn: number;
-  /** Writes and rows in the queue now, and writes being committed. */
+  withdrawnRows: number;
+  /** Calls refused, never accepted. */
+  rejected: number;
+  /** Writes and rows in the queue now, and those being written. */
   queuedBatches: number;
   queuedRows: number;
   inFlight: number;
+  inFlightRows: number;
+  /** Whether the store tries to write to a disk that has refused. */
+  breaker: 'closed' | 'open' | 'half-open';
 }
 
 /** Candles of one series were committed. */
@@ -276,12 +370,47 @@ export interface CandlesEvent {
   /** Oldest and newest time written. */
   from: number;
   to: number;
+  /** Candles written; not those left out because a newer write had them. */
   count: number;
   /**
    * `'local'`: by this process. `'other'`: by another one; then only changes of a series' newest candle are noticed,
    * within 100 ms, and `count` is 1.
    */
   source: 'local' | 'other';
+}
+
+/**
+ * Waits for the file's lock since the last such event, by groups of the queue and by synchronous writes. A wait that
+ * goes on is told of once it lasts a second, and counted in both events when it goes on after one.
+ */
+export interface LockWaitEvent {
+  /** How many waits. */
+  count: number;
+  /** How long they lasted together, as far as no event has told before. */
+  totalMs: number;
+  /** The longest of them. */
+  longestMs: number;
+  /** The process that held the lock, seen while waiting; null where that cannot be known. */
+  holderPid: number | null;
+}
+
+/** A write that took more than a second from wanting its turn and the lock to its end, however it ended. */
+export interface SlowWriteEvent {
+  /** A group of the queue, a synchronous write, or a transaction that the caller had open. */
+  kind: 'group' | 'write' | 'transaction';
+  /** How long it waited for its turn and for the file's lock; a part of `tookMs`. */
+  waitedMs: number;
+  tookMs: number;
+  /** How often it tried to get the lock. */
+  attempts: number;
+  /** The statement that was run, or that began the transaction (its first 1,000 characters); null for candles. */
+  sql: string | null;
+}
+
+/** The breaker has changed its state. */
+export interface BreakerEvent extends BreakerState {
+  /** The failure that opened it or kept it open; null when it closed. */
+  error: CandleStoreError | null;
 }
 
 /** Events of a store. Listeners keep no process alive, and one that throws harms no other call. */
@@ -292,6 +421,10 @@ export interface StoreEvents {
   drained: [];
   /** The store has stopped writing: see `POISONED`. */
   'store-error': [CandleStoreError];
+  /** Somebody else held the lock; at most one each 5 seconds. */
+  'lock-wait': [LockWaitEvent];
+  'slow-write': [SlowWriteEvent];
+  breaker: [BreakerEvent];
 }
 
 /** An open store. */
@@ -339,12 +472,8 @@ export class CandleStore extends EventEmitter<StoreEvents> {
    */
   getStats(options?: { exact?: boolean }): Stats;
 
-  /** What waits in the queue, by priority. */
-  readonly queue: {
-    readonly live: QueueDepth;
-    readonly backfill: QueueDepth;
-    readonly maintenance: QueueDepth;
-  };
+  /** What waits in the queue, by priority; `queue.stats()` tells what it has done. */
+  readonly queue: Queue;
 
   /**
    * Hands a batch to the write queue; settles after the commit. The input is copied before this returns. A batch is

@@ -267,14 +267,81 @@ test('tell what the queue has done', async () => {
   const before = store.getStats();
   await store.enqueueCandles(TABLE, SYMBOL, candles(10, 100));
   await expect(store.enqueueWrite('INSERT INTO nowhere VALUES (1)')).rejects.toThrow();
-  expect(store.getStats()).toMatchObject({
+  const stats = store.getStats();
+  expect(stats).toMatchObject({
+    accepted: before.accepted + 2,
+    acceptedRows: before.acceptedRows + 11,
     committed: before.committed + 1,
     committedRows: before.committedRows + 10,
     failed: before.failed + 1,
+    failedRows: before.failedRows + 1,
+    withdrawn: 0,
+    withdrawnRows: 0,
+    coalesced: 0,
+    coalescedRows: 0,
+    rejected: 0,
+    groups: before.groups + 1,
+    retries: 0,
+    rowsPerGroup: 10,
+    queueWaitBackfillP99Ms: 0,
+    queueWaitMaintenanceP99Ms: 0,
     queuedBatches: 0,
     queuedRows: 0,
     inFlight: 0,
+    inFlightRows: 0,
+    breaker: 'closed',
   });
+  expect(stats.commitMeanMs).toBeGreaterThan(0);
+  expect(stats.commitMaxMs).toBeGreaterThanOrEqual(stats.commitP99Ms);
+  expect(stats.queueWaitLiveP99Ms).toBeGreaterThan(0);
+});
+
+test('tell the same as queue.stats()', async () => {
+  await Promise.all(
+    ['live', 'backfill', 'maintenance'].map((priority, n) =>
+      store.enqueueCandles(TABLE, SYMBOL, candles(n + 1, n * 10), { priority }),
+    ),
+  );
+  const flat = store.getStats();
+  const whole = store.queue.stats();
+  const { accepted, committed, coalesced, failed, withdrawn, queued, inFlight } = whole;
+  const { commitMs, lockWaitMs, queueWaitMs } = whole;
+  expect(flat).toMatchObject({
+    accepted: accepted.commands,
+    acceptedRows: accepted.rows,
+    committed: committed.commands,
+    committedRows: committed.rows,
+    coalesced: coalesced.commands,
+    coalescedRows: coalesced.rows,
+    failed: failed.commands,
+    failedRows: failed.rows,
+    withdrawn: withdrawn.commands,
+    withdrawnRows: withdrawn.rows,
+    queuedBatches: queued.commands,
+    queuedRows: queued.rows,
+    inFlight: inFlight.commands,
+    inFlightRows: inFlight.rows,
+    rejected: whole.rejected,
+    groups: whole.groups,
+    retries: whole.retries,
+    rowsPerGroup: whole.rowsPerGroup.mean,
+    commitMeanMs: commitMs.meanMs,
+    commitP99Ms: commitMs.p99Ms,
+    commitMaxMs: commitMs.maxMs,
+    lockWaitCount: lockWaitMs.count,
+    lockWaitMeanMs: lockWaitMs.meanMs,
+    lockWaitP50Ms: lockWaitMs.p50Ms,
+    lockWaitP99Ms: lockWaitMs.p99Ms,
+    lockWaitMaxMs: lockWaitMs.maxMs,
+    lockTimeoutCount: whole.lockTimeouts,
+    queueWaitLiveP99Ms: queueWaitMs.live.p99Ms,
+    queueWaitBackfillP99Ms: queueWaitMs.backfill.p99Ms,
+    queueWaitMaintenanceP99Ms: queueWaitMs.maintenance.p99Ms,
+    breaker: whole.breaker.state,
+  });
+  expect([queueWaitMs.live, queueWaitMs.backfill, queueWaitMs.maintenance].map(({ count }) => count)).toEqual(
+    [1, 1, 1],
+  );
 });
 
 test('count a missing table as 0', () => {

@@ -787,3 +787,180 @@ describe('readCandles()', () => {
     );
   });
 });
+
+describe('queue.stats()', () => {
+  const amount = (commands, rows) => ({ commands, rows });
+
+  /** What is told, if the sum holds. */
+  function summed(on = store) {
+    const told = on.queue.stats();
+    for (const unit of ['commands', 'rows']) {
+      const parts = ['committed', 'coalesced', 'failed', 'queued', 'inFlight'].map(
+        (name) => told[name][unit],
+      );
+      expect([unit, parts.reduce((sum, part) => sum + part)]).toEqual([unit, told.accepted[unit]]);
+      expect(told.withdrawn[unit]).toBeLessThanOrEqual(told.failed[unit]);
+    }
+    return told;
+  }
+
+  test('of a new store is all there is to know, and nothing', () => {
+    const none = amount(0, 0);
+    const time = { count: 0, meanMs: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
+    expect(summed()).toEqual({
+      accepted: none,
+      committed: none,
+      coalesced: none,
+      failed: none,
+      withdrawn: none,
+      queued: none,
+      inFlight: none,
+      rejected: 0,
+      groups: 0,
+      retries: 0,
+      rowsPerGroup: { mean: 0, max: 0 },
+      commitMs: time,
+      lockWaitMs: time,
+      queueWaitMs: { live: time, backfill: time, maintenance: time },
+      lockTimeouts: 0,
+      breaker: { state: 'closed', failures: 0, nextTrialMs: null },
+    });
+    expect(Object.keys(store.queue)).toEqual(['live', 'backfill', 'maintenance']);
+  });
+
+  test('has every accepted write where it belongs, and a refused one beside them', async () => {
+    const small = open(newFile(), { queueCapacityRows: 20 });
+    const abort = new AbortController();
+    let outcomes;
+    await whileLocked(async () => {
+      const queued = [
+        small.enqueueCandles(TABLE, SYMBOL, candles(5), { priority: 'backfill' }),
+        // All of it, and two of the five before it, are written by the newer one.
+        small.enqueueCandles(TABLE, SYMBOL, candles(2), { priority: 'backfill' }),
+        small.enqueueCandles(TABLE, SYMBOL, candles(2, 0, { close: 1 })),
+        small.enqueueCandles(TABLE, SYMBOL, candles(4, 50), { signal: abort.signal }),
+        small.enqueueCandles(TABLE, SYMBOL, candles(3, 60), { timeoutMs: 1 }),
+        small.enqueueWrite('INSERT INTO nowhere VALUES (1)'),
+        small.enqueueWrite('CREATE TABLE more (a)'),
+      ];
+      outcomes = Promise.allSettled(queued);
+      await expect(small.enqueueCandles(TABLE, SYMBOL, candles(30, 90))).rejects.toEqual(
+        failure({ code: 'QUEUE_FULL' }),
+      );
+      expect(summed(small)).toMatchObject({ accepted: amount(7, 18), rejected: 1 });
+      abort.abort();
+      await queued[4].catch(() => {});
+      const told = summed(small);
+      expect(told).toMatchObject({ failed: amount(2, 7), withdrawn: amount(2, 7), queued: amount(5, 11) });
+      expect(told.lockTimeouts).toBe(1);
+    }, small);
+    expect((await outcomes).map(({ value, reason }) => reason?.code ?? value.coalesced ?? 'ran')).toEqual([
+      2,
+      2,
+      0,
+      'ABORTED',
+      'TIMEOUT',
+      'SQL_ERROR',
+      'ran',
+    ]);
+    const told = summed(small);
+    expect(told).toMatchObject({
+      accepted: amount(7, 18),
+      committed: amount(3, 6),
+      coalesced: amount(1, 4),
+      failed: amount(3, 8),
+      withdrawn: amount(2, 7),
+      queued: amount(0, 0),
+      inFlight: amount(0, 0),
+      rejected: 1,
+    });
+    // The group with the bad statement was undone and run again.
+    expect(told.retries).toBeGreaterThanOrEqual(1);
+    expect(told.commitMs.count).toBe(told.groups);
+    expect(told.lockWaitMs.count).toBeGreaterThanOrEqual(1);
+  });
+
+  test("does not count the tries of callers that wait for room as refused, with whenFull: 'wait'", async () => {
+    const small = open(newFile(), { queueCapacityRows: 10, whenFull: 'wait' });
+    let queued;
+    await whileLocked(async () => {
+      queued = Array.from({ length: 5 }, (_, n) => small.enqueueCandles(TABLE, SYMBOL, candles(5, n * 5)));
+      await until(() => small.getStats().queuedRows === 10);
+      expect(summed(small)).toMatchObject({ accepted: amount(2, 10), rejected: 0 });
+    }, small);
+    await Promise.all(queued);
+    expect(summed(small)).toMatchObject({ committed: amount(5, 25), rejected: 0 });
+  });
+
+  test('counts what closing has given up as failed', async () => {
+    const file = newFile();
+    const [first, second] = [open(file), open(file)];
+    await whileLocked(async () => {
+      const given = first.enqueueCandles(TABLE, SYMBOL, candles(3));
+      const outcome = expect(given).rejects.toEqual(failure({ code: 'CLOSED', written: 'no' }));
+      await first.close({ deadlineMs: 10 });
+      await outcome;
+      expect(summed(second)).toMatchObject({ failed: amount(1, 3), withdrawn: amount(1, 3) });
+    }, second);
+  });
+
+  test('adds up at every moment while writers of every kind are at work', async () => {
+    const small = open(newFile(), { queueCapacityRows: 40, groupBudgetMs: 1 });
+    const other = python(small.db.name);
+    const priorities = ['live', 'backfill', 'maintenance'];
+    const outcomes = [];
+    const note = (promise) =>
+      outcomes.push(
+        promise.then(
+          () => 'done',
+          ({ code }) => code,
+        ),
+      );
+    for (let n = 0; n < 600; n++) {
+      // Another process holds the lock a quarter of the time, in which the queue gets full; a synchronous write would
+      // wait for it.
+      const held = n % 40 < 10;
+      if (n % 40 === 0) await other.sql('BEGIN IMMEDIATE');
+      if (n % 40 === 10) await other.sql('COMMIT');
+      const priority = priorities[n % 3];
+      const abort = new AbortController();
+      note(
+        small.enqueueCandles(TABLE, SYMBOL, candles(1 + (n % 20), n % 50), {
+          priority,
+          signal: abort.signal,
+        }),
+      );
+      if (n % 7 === 0) abort.abort();
+      if (n % 11 === 0) note(small.enqueueWrite('INSERT INTO nowhere VALUES (1)', [], { priority }));
+      if (n % 13 === 0) note(small.enqueueDelete(TABLE, SYMBOL, { before: timeOf(3) }, { priority }));
+      if (n % 17 === 0) note(small.enqueueCandles(60, SYMBOL, candles(3), { priority, timeoutMs: 0 }));
+      if (n % 40 === 1)
+        for (const later of ['backfill', 'live'])
+          note(small.enqueueCandles(TABLE, 'X:SAME', [candle(0)], { priority: later }));
+      if (n % 19 === 0 && !held) small.upsertCandle(TABLE, SYMBOL, candle(n % 50));
+      if (n % 23 === 0 && !held) small.db.transaction(() => small.upsertCandles(TABLE, SYMBOL, candles(3)))();
+      if (n % 40 === 30) await Promise.race(outcomes.slice(-20));
+      summed(small);
+    }
+    await other.end();
+    while (small.queue.stats().queued.commands > 0) {
+      summed(small);
+      await new Promise(setImmediate);
+    }
+    const codes = await Promise.all(outcomes);
+    expect(new Set(codes)).toEqual(new Set(['done', 'QUEUE_FULL', 'ABORTED', 'TIMEOUT', 'SQL_ERROR']));
+    const refused = codes.filter((code) => code === 'QUEUE_FULL').length;
+    const told = summed(small);
+    expect(told).toMatchObject({ queued: amount(0, 0), inFlight: amount(0, 0), rejected: refused });
+    expect(told.accepted.commands + refused).toBe(codes.length);
+    for (const name of ['committed', 'coalesced', 'failed', 'withdrawn']) {
+      expect([name, told[name].commands > 0, told[name].rows > 0]).toEqual([name, true, true]);
+    }
+  });
+
+  test('is refused when the store is closed', async () => {
+    const { queue } = store;
+    await store.close();
+    expect(() => queue.stats()).toThrow(failure({ code: 'CLOSED' }));
+  });
+});

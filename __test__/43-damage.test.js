@@ -62,25 +62,30 @@ test('a write that meets the damage stops all writing: POISONED for what waits a
   await store.close();
 });
 
-test('a store on a full database says DISK_FULL, has written nothing of the batch, and goes on when there is room', () => {
-  const store = open();
+test('a store on a full database says DISK_FULL, has written nothing of the batch, and goes on when there is room', async () => {
+  const store = open(undefined, { breaker: { recoveryMs: 100 } });
   store.upsertCandles(TABLE, SYMBOL, candles(100));
   const pages = store.db.pragma('page_count', { simple: true });
   store.db.pragma(`max_page_count = ${pages + 2}`);
   const full = failure({ code: 'DISK_FULL', written: 'no', retryable: true, sqliteCode: 'SQLITE_FULL' });
   expect(() => store.upsertCandles(TABLE, SYMBOL, candles(20_000, 100))).toThrow(full);
-  expect(() =>
-    store.db.transaction(() => {
-      for (const each of candles(20_000, 100)) store.upsertCandle(TABLE, SYMBOL, each);
-    })(),
-  ).toThrow(failure({ code: 'DISK_FULL' }));
+  const transaction = store.db.transaction(() => {
+    for (const each of candles(20_000, 100)) store.upsertCandle(TABLE, SYMBOL, each);
+  });
+  const suspended = failure({ code: 'BREAKER_OPEN', written: 'no', retryable: true });
+  for (const write of [transaction, () => store.upsertCandle(TABLE, SYMBOL, candle(0))])
+    expect(write).toThrow(suspended);
+  await expect(store.enqueueCandles(TABLE, SYMBOL, [candle(0)])).rejects.toEqual(suspended);
+  const isTried = () => store.getStats().breaker !== 'open';
+  await until(isTried);
+  expect(transaction).toThrow(failure({ code: 'DISK_FULL', written: 'no' }));
   expect(store.db.inTransaction).toBe(false);
   expect(all(store)).toEqual(candles(100));
   expect(store.getStats().candles_15).toBe(100);
-  store.upsertCandle(TABLE, SYMBOL, candle(0, { close: 1 }));
   store.db.pragma('max_page_count = 1000000');
+  await until(isTried);
   store.upsertCandles(TABLE, SYMBOL, candles(20_000, 100));
-  expect(store.getStats().candles_15).toBe(20_100);
+  expect(store.getStats()).toMatchObject({ candles_15: 20_100, breaker: 'closed' });
 });
 
 test('a -wal file of another database beside the file is not taken for its own', async () => {

@@ -131,11 +131,13 @@ describe("'candles' of this process", () => {
     await store.flush();
     await until(() => events.some(({ symbol, to }) => symbol === 'X:SYNC' && to === timeOf(990)));
     expect(events.length).toBeGreaterThan(1);
+    // Of the writes of one candle in one group only the newest is written, and told of.
     expect(
       local()
         .filter(({ symbol }) => symbol === SYMBOL)
         .reduce((sum, { count }) => sum + count, 0),
-    ).toBe(1000);
+    ).toBe(1000 - store.getStats().coalescedRows);
+    expect(all(store)).toEqual([candle(0, { close: 999 })]);
     expect(
       local()
         .filter(({ symbol }) => symbol === 'X:SYNC')
@@ -292,6 +294,23 @@ describe("'candles' of others", () => {
   });
 });
 
+test("'candles' counts the candles that were written, not those that a newer write has replaced", async () => {
+  listen();
+  const other = python(store.db.name);
+  await other.sql('BEGIN IMMEDIATE');
+  const queued = [
+    store.enqueueCandles(TABLE, SYMBOL, candles(5), { priority: 'backfill' }),
+    store.enqueueCandles(TABLE, SYMBOL, candles(2, 3, { close: 1 })),
+  ];
+  await other.sql('COMMIT');
+  const [older] = await Promise.all(queued);
+  expect(older.coalesced).toBe(2);
+  await until(() => local().length > 0);
+  expect(local().reduce((sum, { count }) => sum + count, 0)).toBe(5);
+  expect(Math.max(...local().map(({ to }) => to))).toBe(timeOf(4));
+  await other.end();
+});
+
 describe("'drained'", () => {
   test('tells when the queue has become empty', async () => {
     let drained = 0;
@@ -321,6 +340,131 @@ describe("'drained'", () => {
     await withdrawn;
     store.db.exec('ROLLBACK');
     await until(() => drained === 2);
+  });
+});
+
+describe("'lock-wait'", () => {
+  test('comes once for many waits, and names the process that held the lock', async () => {
+    store.upsertCandle(TABLE, SYMBOL, candle(0));
+    store.on('lock-wait', (told) => events.push(told));
+    const other = python(store.db.name);
+    for (let n = 1; n <= 5; n++) {
+      await other.sql('BEGIN IMMEDIATE');
+      const waits = store.getStats().lockWaitCount;
+      const queued = store.enqueueCandles(TABLE, SYMBOL, [candle(n)]);
+      // That it waits is seen only when the wait is over: another write gives up meanwhile.
+      await store.enqueueCandles(TABLE, SYMBOL, [candle(99)], { timeoutMs: 20 }).catch(() => {});
+      await other.sql('COMMIT');
+      await queued;
+      expect(store.getStats().lockWaitCount).toBeGreaterThan(waits);
+    }
+    await until(() => events.length > 0);
+    expect(events).toEqual([
+      {
+        count: 1,
+        totalMs: expect.any(Number),
+        longestMs: expect.any(Number),
+        holderPid: other.child.pid,
+      },
+    ]);
+    expect(events[0].totalMs).toBeGreaterThan(0);
+    expect(events[0].longestMs).toBe(events[0].totalMs);
+    await other.end();
+  });
+
+  test('is told of a synchronous write that waited in vain, too', async () => {
+    const hasty = open(newFile(), { busyTimeoutMs: 20 });
+    hasty.upsertCandle(TABLE, SYMBOL, candle(0));
+    hasty.on('lock-wait', (told) => events.push(told));
+    const other = python(hasty.db.name);
+    await other.sql('BEGIN IMMEDIATE');
+    expect(() => hasty.upsertCandle(TABLE, SYMBOL, candle(1))).toThrow(failure({ code: 'TIMEOUT' }));
+    await until(() => events.length > 0);
+    expect(events[0]).toMatchObject({ count: 1, holderPid: other.child.pid });
+    await other.end();
+  });
+
+  test('does not come where nobody waited', async () => {
+    store.on('lock-wait', (told) => events.push(told));
+    for (let n = 0; n < 20; n++) await store.enqueueCandles(TABLE, SYMBOL, [candle(n)]);
+    expect(events).toEqual([]);
+  });
+});
+
+describe("'slow-write'", () => {
+  const SLOW_MS = 1_050;
+  const pass = () => new Promise((resolve) => setTimeout(resolve, SLOW_MS));
+  const slow = (told) => ({
+    kind: 'transaction',
+    waitedMs: expect.any(Number),
+    tookMs: expect.any(Number),
+    attempts: expect.any(Number),
+    sql: null,
+    ...told,
+  });
+
+  test('tells of a transaction that was open for long by the statement that began it', async () => {
+    store.on('slow-write', (told) => events.push(told));
+    store.db.exec('BEGIN IMMEDIATE -- mine');
+    store.upsertCandle(TABLE, SYMBOL, candle(0));
+    await pass();
+    store.db.exec('COMMIT');
+    await until(() => events.length > 0);
+    expect(events).toEqual([slow({ sql: 'BEGIN IMMEDIATE -- mine', attempts: 1 })]);
+    expect(events[0].tookMs).toBeGreaterThanOrEqual(SLOW_MS);
+    expect(events[0].waitedMs).toBeLessThan(events[0].tookMs);
+  });
+
+  test('tells of a group and of synchronous writes that waited long for another process', async () => {
+    const patient = open(newFile(), { busyTimeoutMs: 20_000 });
+    patient.upsertCandle(TABLE, SYMBOL, candle(0));
+    patient.on('slow-write', (told) => events.push(told));
+    const holder = startElsewhere(
+      async ({ require: load, say, hear }, file, held) => {
+        const mine = load('candlestore').openStore(file, { busyTimeoutMs: 20000 });
+        for (;;) {
+          if ((await hear()) === 'end') break;
+          mine.db.exec('BEGIN');
+          say('held');
+          await hear();
+          await new Promise((resolve) => setTimeout(resolve, held));
+          mine.db.exec('COMMIT');
+        }
+        await mine.close();
+      },
+      [patient.db.name, SLOW_MS + 200],
+    );
+    const whileHeld = async (work) => {
+      holder.tell('hold');
+      expect(await holder.next()).toBe('held');
+      // From here on it counts: what follows blocks this thread until the other process lets go.
+      holder.tell('release later');
+      await work();
+    };
+    await whileHeld(() => patient.enqueueCandles(TABLE, SYMBOL, [candle(1)]));
+    await whileHeld(() => patient.upsertCandle(TABLE, SYMBOL, candle(2)));
+    await whileHeld(() => patient.db.exec('DELETE FROM candles_60'));
+    await until(() => events.length === 3);
+    expect(events).toEqual([
+      slow({ kind: 'group' }),
+      slow({ kind: 'write' }),
+      slow({ kind: 'write', sql: 'DELETE FROM candles_60' }),
+    ]);
+    for (const { waitedMs, tookMs, attempts } of events) {
+      expect(waitedMs).toBeGreaterThan(1_000);
+      expect(tookMs).toBeGreaterThanOrEqual(waitedMs);
+      expect(attempts).toBeGreaterThan(1);
+    }
+    holder.tell('end');
+    expect(await holder.ended).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('does not come for writes that are done at once', async () => {
+    store.on('slow-write', (told) => events.push(told));
+    store.upsertCandles(TABLE, SYMBOL, candles(100));
+    store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(0, { close: 1 })))();
+    await store.enqueueCandles(TABLE, SYMBOL, candles(100));
+    expect(events).toEqual([]);
   });
 });
 

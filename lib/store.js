@@ -11,7 +11,7 @@ const args = require('./arguments');
 const { Packed, ROW, unpack } = require('./candle');
 const { Database, ReadingRunner, WritingRunner } = require('./database');
 const { CandleStoreError, fromNative, invalidArgument, native } = require('./errors');
-const { NativeStore } = require('./native');
+const { NativeStore, statNames } = require('./native');
 const { Pending } = require('./pending');
 const { Room } = require('./room');
 const { rowsAsObjects, statementOf } = require('./statement');
@@ -25,7 +25,15 @@ const WATCH_MS = 100;
 /** Numbers of one outcome in what the native side gives: see `Settled` there. */
 const SETTLED = 11;
 const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4 };
-const EVENT_BITS = { candles: 1, drained: 2, 'store-error': 4 };
+const BREAKER_STATES = ['closed', 'open', 'half-open'];
+const EVENT_BITS = {
+  candles: 1,
+  drained: 2,
+  'store-error': 4,
+  'lock-wait': 8,
+  'slow-write': 16,
+  breaker: 32,
+};
 
 /** Synchronous writes and reads use these; a caller's getter that calls the store meanwhile finds them taken. */
 let sharedPacked = new Packed();
@@ -45,6 +53,8 @@ class CandleStore extends EventEmitter {
   #closeId = 0;
   #watcher = null;
   #maxBatchRows;
+  #statNames;
+  #numbers;
 
   constructor(location, options) {
     super();
@@ -55,6 +65,8 @@ class CandleStore extends EventEmitter {
       this.#tables.set(minutes, minutes);
       this.#tables.set(`candles_${minutes}`, minutes);
     }
+    this.#statNames = [...opened.timeframes.map((minutes) => `candles_${minutes}`), ...statNames()];
+    this.#numbers = new Float64Array(this.#statNames.length);
     this.#room = new Room(opened.whenFull === 'wait');
     this.#transaction = new Transaction(this.#native);
     const writing = new WritingRunner(this, this.#native, this.#transaction);
@@ -143,33 +155,22 @@ class CandleStore extends EventEmitter {
     args.checkObject('options', options);
     args.checkKeys('options', options, ['exact']);
     const exact = args.checkBoolean('exact', options.exact ?? false);
-    const found = native(() => this.#native.stats(exact));
+    native(() => this.#native.stats(exact, this.#numbers));
     const stats = {};
-    found.tables.forEach((table, place) => (stats[table] = found.counts[place]));
-    return Object.assign(stats, {
-      countsAt: found.countsAt,
-      lockWaitCount: found.lockWaitCount,
-      lockTimeoutCount: found.lockTimeoutCount,
-      lockWaitMeanMs: found.lockWaitMeanMs,
-      lockWaitP50Ms: found.lockWaitP50Ms,
-      lockWaitP99Ms: found.lockWaitP99Ms,
-      lockWaitMaxMs: found.lockWaitMaxMs,
-      groups: found.groups,
-      committed: found.committed,
-      committedRows: found.committedRows,
-      coalescedRows: found.coalescedRows,
-      failed: found.failed,
-      rejected: found.rejected,
-      withdrawn: found.withdrawn,
-      queuedBatches: found.queuedBatches,
-      queuedRows: found.queuedRows,
-      inFlight: found.inFlight,
-    });
+    this.#statNames.forEach((name, place) => (stats[name] = this.#numbers[place]));
+    stats.breaker = BREAKER_STATES[stats.breaker];
+    return stats;
   }
 
   get queue() {
     const lanes = native(() => this.#native.depth());
-    return Object.fromEntries(args.PRIORITIES.map((priority, place) => [priority, { ...lanes[place] }]));
+    const queue = Object.fromEntries(
+      args.PRIORITIES.map((priority, place) => [priority, { ...lanes[place] }]),
+    );
+    // Not enumerable: whoever goes through the queue's properties finds the priorities.
+    return Object.defineProperty(queue, 'stats', {
+      value: () => JSON.parse(native(() => this.#native.queueStats())),
+    });
   }
 
   // Writes through the queue.
@@ -412,6 +413,11 @@ class CandleStore extends EventEmitter {
       this.#tell('candles', { table: `candles_${minutes}`, symbol, from, to, count, source });
     } else if (event.name === 'store-error') {
       this.#tell('store-error', fromNative(event.error));
+    } else if (event.name === 'breaker') {
+      const error = event.error ? fromNative(event.error) : null;
+      this.#tell('breaker', { ...JSON.parse(event.facts), error });
+    } else if (event.facts) {
+      this.#tell(event.name, JSON.parse(event.facts));
     } else {
       this.#tell(event.name);
     }

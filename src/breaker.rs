@@ -5,19 +5,31 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::options::Breaker as Settings;
 
 /// How often is looked whether the storage has recovered before its time.
 pub const PROBE: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether the store tries to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "&'static str")]
 pub enum State {
+    #[default]
     Closed,
     Open,
     HalfOpen,
 }
 
+impl From<State> for &'static str {
+    fn from(state: State) -> Self {
+        state.as_str()
+    }
+}
+
 impl State {
+    /// The word callers see.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Closed => "closed",

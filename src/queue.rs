@@ -1,6 +1,7 @@
 //! The write queue: what was accepted and is not yet committed, in three priorities, first come first served in
 //! each. It bounds rows and bytes, withdraws what has not begun, and knows when everything accepted before some
-//! moment is done. It knows nothing of SQL and starts no thread; the clock is passed in.
+//! moment is done. It keeps account of everything it has accepted. It knows nothing of SQL and starts no thread; the
+//! clock is passed in.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,55 @@ pub enum Refused {
     Full { rows: usize, bytes: usize },
 }
 
+/// Writes and their rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    pub commands: u64,
+    pub rows: u64,
+}
+
+impl Amount {
+    fn add(&mut self, rows: usize) {
+        self.commands += 1;
+        self.rows += rows as u64;
+    }
+
+    fn remove(&mut self, rows: usize) {
+        self.commands -= 1;
+        self.rows -= rows as u64;
+    }
+}
+
+/// What has become of everything that was ever accepted. `accepted` is the sum of all that follow it but `withdrawn`,
+/// which is a part of `failed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accounts {
+    pub accepted: Amount,
+    /// Without the rows that were left out.
+    pub committed: Amount,
+    /// Rows of committed writes that were left out because a newer write had the same candle, and writes of which
+    /// nothing was left.
+    pub coalesced: Amount,
+    /// Accepted and not committed, whatever the reason.
+    pub failed: Amount,
+    /// Those of them that had not begun.
+    pub withdrawn: Amount,
+    pub queued: Amount,
+    /// Begun, and their outcome is not known yet.
+    pub in_flight: Amount,
+}
+
+/// How a write that was begun has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// But for so many of its rows, which were left out.
+    Committed {
+        coalesced: usize,
+    },
+    Failed,
+}
+
 /// What waits in one priority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,13 +137,23 @@ const MOST_WRITES: usize = 4_096;
 /// Beside live writes, which should not wait for it, the others may fill this part of a group: one in so many.
 const SHARE_BESIDE_LIVE: usize = 4;
 
+/// What waits in one priority, with its sums.
+struct Lane<C> {
+    entries: VecDeque<Entry<C>>,
+    rows: usize,
+    bytes: usize,
+}
+
 struct State<C> {
-    lanes: [VecDeque<Entry<C>>; 3],
+    lanes: [Lane<C>; 3],
+    /// Room that is taken, by what waits and by what has begun.
     rows: usize,
     bytes: usize,
     last_sequence: u64,
-    /// Sequences that have left the lanes, begun or withdrawn, but are not settled yet.
-    in_flight: BTreeSet<u64>,
+    /// Sequences that have left the lanes, begun or withdrawn, and whose callers have not been told yet.
+    untold: BTreeSet<u64>,
+    /// All but `queued`, which the lanes know.
+    accounts: Accounts,
     /// Waiting writes that have a deadline.
     with_deadline: usize,
     /// Writes begun since one went before its turn because of its age.
@@ -122,7 +182,8 @@ impl<C> Queue<C> {
                 rows: 0,
                 bytes: 0,
                 last_sequence: 0,
-                in_flight: BTreeSet::new(),
+                untold: BTreeSet::new(),
+                accounts: Accounts::default(),
                 with_deadline: 0,
                 since_aged: AGED_SHARE,
                 sleepers: 0,
@@ -169,6 +230,7 @@ impl<C> Queue<C> {
         state.bytes += bytes;
         state.with_deadline += usize::from(deadline.is_some());
         state.urgent += u64::from(priority == Priority::Live);
+        state.accounts.accepted.add(rows);
         let command = command(sequence);
         state.lanes[priority.place()].push_back(Entry {
             sequence,
@@ -240,7 +302,7 @@ impl<C> Queue<C> {
 
     /// Whether a live write waits.
     pub fn has_live(&self) -> bool {
-        !self.lock().lanes[Priority::Live.place()].is_empty()
+        !self.lock().lanes[Priority::Live.place()].entries.is_empty()
     }
 
     fn sleep<'a>(
@@ -273,7 +335,7 @@ impl<C> Queue<C> {
         }
     }
 
-    /// The next writes to begin together, in their order; they count as in flight until `settled`.
+    /// The next writes to begin together, in their order; they are in flight until they have `ended`.
     pub fn cut(&self, cut: &Cut<'_>) -> Vec<Entry<C>> {
         let mut state = self.lock();
         let mut group: Vec<Entry<C>> = Vec::new();
@@ -317,33 +379,50 @@ impl<C> Queue<C> {
     pub fn put_back(&self, entries: Vec<Entry<C>>) {
         let mut state = self.lock();
         for entry in entries.into_iter().rev() {
-            state.in_flight.remove(&entry.sequence);
+            state.untold.remove(&entry.sequence);
+            state.accounts.in_flight.remove(entry.rows);
             state.with_deadline += usize::from(entry.deadline.is_some());
             state.lanes[entry.priority.place()].push_front(entry);
         }
         self.wake(state);
     }
 
-    /// The outcome of begun writes is known: their room is free again.
-    pub fn make_room(&self, writes: impl IntoIterator<Item = (usize, usize)>) {
+    /// The outcome of begun writes is known: they are booked and their room is free again, in one step. Who waits for
+    /// them goes on only when they are `settled`: a caller that learns of its outcome may send the next write at once.
+    pub fn ended<'a>(&self, writes: impl IntoIterator<Item = (&'a Entry<C>, End)>)
+    where
+        C: 'a,
+    {
         let mut state = self.lock();
-        for (rows, bytes) in writes {
-            state.rows -= rows;
-            state.bytes -= bytes;
+        for (entry, end) in writes {
+            state.rows -= entry.rows;
+            state.bytes -= entry.bytes;
+            let accounts = &mut state.accounts;
+            accounts.in_flight.remove(entry.rows);
+            match end {
+                End::Failed => accounts.failed.add(entry.rows),
+                End::Committed { coalesced } if coalesced > 0 && coalesced == entry.rows => {
+                    accounts.coalesced.add(coalesced);
+                }
+                End::Committed { coalesced } => {
+                    accounts.committed.add(entry.rows - coalesced);
+                    accounts.coalesced.rows += coalesced as u64;
+                }
+            }
         }
     }
 
-    /// Those who wait for writes that were begun or withdrawn have been told.
+    /// The callers of writes that have ended or were withdrawn have been told.
     pub fn settled(&self, sequences: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
         for sequence in sequences {
-            state.in_flight.remove(&sequence);
+            state.untold.remove(&sequence);
         }
         self.wake(state);
     }
 
-    /// Takes a write out that has not begun. Like everything withdrawn it is in flight until `settled`, but its room
-    /// is free at once.
+    /// Takes a write out that has not begun. Like everything withdrawn it is booked as failed and its room is free at
+    /// once, but it is waited for until it is `settled`.
     pub fn withdraw(&self, sequence: u64) -> Option<Entry<C>> {
         self.withdraw_where(|entry| entry.sequence == sequence)
             .pop()
@@ -367,8 +446,8 @@ impl<C> Queue<C> {
         let mut state = self.lock();
         let mut withdrawn = Vec::new();
         for lane in &mut state.lanes {
-            if lane.iter().any(&unwanted) {
-                for entry in std::mem::take(lane) {
+            if lane.entries.iter().any(&unwanted) {
+                for entry in lane.take() {
                     if unwanted(&entry) {
                         withdrawn.push(entry)
                     } else {
@@ -378,10 +457,12 @@ impl<C> Queue<C> {
             }
         }
         for entry in &withdrawn {
-            state.in_flight.insert(entry.sequence);
+            state.untold.insert(entry.sequence);
             state.with_deadline -= usize::from(entry.deadline.is_some());
             state.rows -= entry.rows;
             state.bytes -= entry.bytes;
+            state.accounts.failed.add(entry.rows);
+            state.accounts.withdrawn.add(entry.rows);
         }
         withdrawn
     }
@@ -392,12 +473,7 @@ impl<C> Queue<C> {
         if state.with_deadline == 0 {
             return None;
         }
-        state
-            .lanes
-            .iter()
-            .flatten()
-            .filter_map(|entry| entry.deadline)
-            .min()
+        state.entries().filter_map(|entry| entry.deadline).min()
     }
 
     /// The sequence of the oldest write that is not settled.
@@ -407,11 +483,7 @@ impl<C> Queue<C> {
 
     /// The sequence of the oldest write that has not begun.
     pub fn oldest_waiting(&self) -> Option<u64> {
-        self.lock()
-            .lanes
-            .iter()
-            .filter_map(|lane| lane.front().map(|entry| entry.sequence))
-            .min()
+        self.lock().oldest_waiting()
     }
 
     /// The sequence given last.
@@ -432,18 +504,14 @@ impl<C> Queue<C> {
         true
     }
 
-    /// Waits until every write that has begun is settled or put back; false when some were put back.
+    /// Waits until every write that has left the queue is settled or put back; false when some were put back.
     pub fn wait_in_flight(&self) -> bool {
         let mut state = self.lock();
-        let begun = state.in_flight.clone();
-        while state.in_flight.intersection(&begun).next().is_some() {
+        let begun = state.untold.clone();
+        while state.untold.intersection(&begun).next().is_some() {
             state = self.sleep(state, None);
         }
-        !state
-            .lanes
-            .iter()
-            .flatten()
-            .any(|entry| begun.contains(&entry.sequence))
+        !state.entries().any(|entry| begun.contains(&entry.sequence))
     }
 
     /// Accepts nothing from here on.
@@ -460,18 +528,66 @@ impl<C> Queue<C> {
         self.lock().is_empty()
     }
 
-    /// What waits, by priority, and how many writes are in flight.
-    pub fn depth(&self, now: Instant) -> ([Depth; 3], usize) {
+    /// What has become of everything accepted, and what waits by priority: all at one moment.
+    pub fn numbers(&self, now: Instant) -> (Accounts, [Depth; 3]) {
         let state = self.lock();
-        let depth = |lane: &VecDeque<Entry<C>>| Depth {
-            batches: lane.len(),
-            rows: lane.iter().map(|entry| entry.rows).sum(),
-            bytes: lane.iter().map(|entry| entry.bytes).sum(),
+        let lanes = state.lanes.each_ref().map(|lane| Depth {
+            batches: lane.entries.len(),
+            rows: lane.rows,
+            bytes: lane.bytes,
             oldest_age_ms: lane.front().map_or(0.0, |entry| {
                 now.saturating_duration_since(entry.accepted).as_secs_f64() * 1_000.0
             }),
+        });
+        let queued = Amount {
+            commands: lanes.iter().map(|lane| lane.batches as u64).sum(),
+            rows: lanes.iter().map(|lane| lane.rows as u64).sum(),
         };
-        (state.lanes.each_ref().map(depth), state.in_flight.len())
+        let accounts = Accounts {
+            queued,
+            ..state.accounts
+        };
+        (accounts, lanes)
+    }
+}
+
+impl<C> Default for Lane<C> {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            rows: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl<C> Lane<C> {
+    fn front(&self) -> Option<&Entry<C>> {
+        self.entries.front()
+    }
+
+    fn push_back(&mut self, entry: Entry<C>) {
+        self.rows += entry.rows;
+        self.bytes += entry.bytes;
+        self.entries.push_back(entry);
+    }
+
+    fn push_front(&mut self, entry: Entry<C>) {
+        self.rows += entry.rows;
+        self.bytes += entry.bytes;
+        self.entries.push_front(entry);
+    }
+
+    fn pop_front(&mut self) -> Option<Entry<C>> {
+        let entry = self.entries.pop_front()?;
+        self.rows -= entry.rows;
+        self.bytes -= entry.bytes;
+        Some(entry)
+    }
+
+    /// Everything, which leaves the lane empty.
+    fn take(&mut self) -> VecDeque<Entry<C>> {
+        std::mem::take(self).entries
     }
 }
 
@@ -482,7 +598,7 @@ impl<C> State<C> {
             let front = self.lanes[Priority::Live.place()].front()?;
             return Some((front, false));
         }
-        let fronts = || self.lanes.iter().filter_map(VecDeque::front);
+        let fronts = || self.lanes.iter().filter_map(Lane::front);
         let first = fronts().next()?;
         let aged = fronts()
             .filter(|entry| now.saturating_duration_since(entry.accepted) >= AGEING)
@@ -498,27 +614,36 @@ impl<C> State<C> {
             self.since_aged.saturating_add(1)
         };
         let entry = self.lanes[place].pop_front()?;
-        self.in_flight.insert(entry.sequence);
+        self.untold.insert(entry.sequence);
+        self.accounts.in_flight.add(entry.rows);
         self.with_deadline -= usize::from(entry.deadline.is_some());
         Some(entry)
     }
 
+    fn entries(&self) -> impl Iterator<Item = &Entry<C>> {
+        self.lanes.iter().flat_map(|lane| &lane.entries)
+    }
+
     fn is_empty(&self) -> bool {
-        self.lanes.iter().all(VecDeque::is_empty)
+        self.lanes.iter().all(|lane| lane.entries.is_empty())
+    }
+
+    fn oldest_waiting(&self) -> Option<u64> {
+        let fronts = self.lanes.iter().filter_map(Lane::front);
+        fronts.map(|entry| entry.sequence).min()
     }
 
     fn oldest(&self) -> Option<u64> {
-        let waiting = self
-            .lanes
-            .iter()
-            .filter_map(|lane| lane.front().map(|entry| entry.sequence));
-        waiting.chain(self.in_flight.first().copied()).min()
+        let untold = self.untold.first().copied();
+        self.oldest_waiting().into_iter().chain(untold).min()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const COMMITTED: End = End::Committed { coalesced: 0 };
 
     fn queue() -> Queue<&'static str> {
         Queue::new(100, 10_000)
@@ -595,7 +720,7 @@ mod tests {
         for _ in 0..2 * AGED_SHARE {
             push(&queue, Priority::Live, "live", later);
             let entry = queue.begin_next(later);
-            queue.make_room(entry.iter().map(|entry| (entry.rows, entry.bytes)));
+            queue.ended(entry.iter().map(|entry| (entry, COMMITTED)));
             begun.extend(entry.map(|entry| entry.command));
         }
         assert!(begun.contains(&"b1") && begun.contains(&"b2"), "{begun:?}");
@@ -628,7 +753,7 @@ mod tests {
                 .is_err(),
             "begun is not done"
         );
-        queue.make_room(begun.map(|entry| (entry.rows, entry.bytes)));
+        queue.ended(begun.iter().map(|entry| (entry, COMMITTED)));
         assert!(
             queue
                 .push(Priority::Live, now, None, (1, 1), |_| "y")
@@ -702,5 +827,199 @@ mod tests {
         assert_eq!(queue.wait_for_work(None), Work::Waiting);
         assert_eq!(names(&queue, now), ["a"]);
         assert_eq!(queue.wait_for_work(None), Work::Finished);
+    }
+
+    fn amount(commands: u64, rows: u64) -> Amount {
+        Amount { commands, rows }
+    }
+
+    /// The sum holds; gives what was summed up.
+    fn accounts<C>(queue: &Queue<C>) -> Accounts {
+        let (told, lanes) = queue.numbers(Instant::now());
+        let parts = [
+            told.committed,
+            told.coalesced,
+            told.failed,
+            told.queued,
+            told.in_flight,
+        ];
+        let sum = |of: fn(&Amount) -> u64| parts.iter().map(of).sum::<u64>();
+        assert_eq!(
+            told.accepted,
+            amount(sum(|part| part.commands), sum(|part| part.rows)),
+            "{told:?}"
+        );
+        assert!(told.withdrawn.commands <= told.failed.commands);
+        assert!(told.withdrawn.rows <= told.failed.rows);
+        let queued: usize = lanes.iter().map(|lane| lane.rows).sum();
+        assert_eq!(told.queued.rows, queued as u64);
+        told
+    }
+
+    #[test]
+    fn every_accepted_write_is_in_one_account_and_in_no_other() {
+        let (queue, now) = (queue(), Instant::now());
+        assert_eq!(accounts(&queue), Accounts::default());
+        for name in ["a", "b", "c", "d"] {
+            push(&queue, Priority::Live, name, now);
+        }
+        let withdrawn = push(&queue, Priority::Backfill, "e", now);
+        push(&queue, Priority::Maintenance, "f", now);
+        assert_eq!(accounts(&queue).queued, amount(6, 60));
+
+        let begun: Vec<_> = (0..4).filter_map(|_| queue.begin_next(now)).collect();
+        assert_eq!(accounts(&queue).in_flight, amount(4, 40));
+        assert!(queue.withdraw(withdrawn).is_some());
+        let told = accounts(&queue);
+        assert_eq!(
+            (told.failed, told.withdrawn),
+            (amount(1, 10), amount(1, 10))
+        );
+
+        let ends = [
+            COMMITTED,
+            End::Committed { coalesced: 3 },
+            End::Committed { coalesced: 10 },
+            End::Failed,
+        ];
+        queue.ended(begun.iter().zip(ends));
+        assert_eq!(
+            accounts(&queue),
+            Accounts {
+                accepted: amount(6, 60),
+                committed: amount(2, 17),
+                coalesced: amount(1, 13),
+                failed: amount(2, 20),
+                withdrawn: amount(1, 10),
+                queued: amount(1, 10),
+                in_flight: amount(0, 0),
+            }
+        );
+    }
+
+    #[test]
+    fn a_write_without_rows_is_committed_and_not_coalesced() {
+        let (queue, now) = (queue(), Instant::now());
+        let empty = queue.push(Priority::Live, now, None, (0, 1), |_| "empty");
+        assert!(empty.is_ok());
+        let begun = queue.begin_next(now);
+        queue.ended(begun.iter().map(|entry| (entry, COMMITTED)));
+        assert_eq!(accounts(&queue).committed, amount(1, 0));
+    }
+
+    #[test]
+    fn what_is_put_back_waits_again_and_what_is_refused_was_never_accepted() {
+        let (queue, now) = (queue(), Instant::now());
+        for _ in 0..10 {
+            push(&queue, Priority::Live, "x", now);
+        }
+        assert_eq!(push(&queue, Priority::Live, "too much", now), 0);
+        let begun: Vec<_> = (0..3).filter_map(|_| queue.begin_next(now)).collect();
+        queue.put_back(begun);
+        let told = accounts(&queue);
+        assert_eq!(
+            (told.accepted, told.queued, told.in_flight),
+            (amount(10, 100), amount(10, 100), amount(0, 0))
+        );
+    }
+
+    #[test]
+    fn a_write_has_ended_and_made_room_before_it_is_settled() {
+        let (queue, now) = (queue(), Instant::now());
+        let mut last = 0;
+        for _ in 0..10 {
+            last = push(&queue, Priority::Live, "x", now);
+        }
+        let begun: Vec<_> = std::iter::from_fn(|| queue.begin_next(now)).collect();
+        queue.ended(begun.iter().map(|entry| (entry, COMMITTED)));
+        // The first to be told sends its next write before the others have been told.
+        assert_ne!(push(&queue, Priority::Live, "next", now), 0);
+        assert_eq!(accounts(&queue).in_flight, amount(0, 0));
+        assert!(!queue.wait_settled(last, Some(now)));
+        queue.settled(begun.iter().map(|entry| entry.sequence));
+        assert!(queue.wait_settled(last, Some(now)));
+    }
+
+    #[test]
+    fn the_sum_holds_at_every_moment_while_threads_write_withdraw_and_fail() {
+        const WRITERS: u64 = 3;
+        const WRITES: u64 = 3_000;
+        let queue: Queue<u64> = Queue::new(500, 50_000);
+        let accept = |name: u64| {
+            let priority = Priority::ALL[(name % 3) as usize];
+            let deadline = name.is_multiple_of(7).then(Instant::now);
+            let weight = (1 + (name % 9) as usize, 10);
+            loop {
+                match queue.push(priority, Instant::now(), deadline, weight, |_| name) {
+                    Ok(sequence) => return sequence,
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        };
+        let told = |entries: Vec<Entry<u64>>| {
+            queue.settled(entries.iter().map(|entry| entry.sequence));
+        };
+        let empty = || {
+            while queue.wait_for_work(None) == Work::Waiting {
+                told(queue.expire(Instant::now()));
+                let group: Vec<_> = (0..5)
+                    .filter_map(|_| queue.begin_next(Instant::now()))
+                    .collect();
+                let first = group.first().map_or(0, |entry| entry.sequence);
+                if first % 5 == 1 {
+                    // Without the first, which would be put back for ever.
+                    queue.put_back(group);
+                    told(queue.withdraw(first).into_iter().collect());
+                    continue;
+                }
+                queue.ended(group.iter().map(|entry| {
+                    let coalesced = (entry.command % 4) as usize;
+                    let end = match entry.command % 11 {
+                        0 => End::Failed,
+                        _ => End::Committed {
+                            coalesced: coalesced.min(entry.rows),
+                        },
+                    };
+                    (entry, end)
+                }));
+                told(group);
+            }
+        };
+        let rows = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    let (accept, told, queue) = (&accept, &told, &queue);
+                    scope.spawn(move || {
+                        let names = (0..WRITES).map(|n| n * WRITERS + writer);
+                        for name in names.clone() {
+                            let sequence = accept(name);
+                            if name % 13 == 0 {
+                                told(queue.withdraw(sequence).into_iter().collect());
+                            }
+                        }
+                        names.map(|name| 1 + name % 9).sum::<u64>()
+                    })
+                })
+                .collect();
+            scope.spawn(empty);
+            let reader = scope.spawn(|| {
+                while !(queue.is_closed() && queue.oldest().is_none()) {
+                    accounts(&queue);
+                }
+            });
+            let rows = writers
+                .into_iter()
+                .map(|writer| writer.join().unwrap_or(0))
+                .sum::<u64>();
+            queue.close();
+            assert!(reader.join().is_ok());
+            rows
+        });
+        let told = accounts(&queue);
+        assert_eq!(told.accepted, amount(WRITERS * WRITES, rows));
+        assert_eq!((told.queued, told.in_flight), (amount(0, 0), amount(0, 0)));
+        for part in [told.committed, told.coalesced, told.failed, told.withdrawn] {
+            assert!(part.commands > 0, "{told:?}");
+        }
     }
 }

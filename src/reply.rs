@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
+use crate::breaker::State;
 use crate::candle::ReadRows;
 use crate::error::{Code, StoreError};
 use crate::timeframe::Timeframe;
@@ -12,6 +15,8 @@ use crate::value::StatementResult;
 pub trait Sink: Send + Sync {
     fn settle(&self, outcomes: Vec<Outcome>);
     fn event(&self, event: Event);
+    /// Whether events of a kind are of any use here: some are costly to make.
+    fn wants(&self, kind: EventKind) -> bool;
 }
 
 /// Who waits for the outcome of one asynchronous call.
@@ -103,6 +108,34 @@ pub enum Event {
     Drained,
     /// The store stopped writing.
     StoreError(StoreError),
+    LockWait(LockWaitEvent),
+    SlowWrite(SlowWriteEvent),
+    /// The breaker has changed its state, with the failure that made it open.
+    Breaker(BreakerNumbers, Option<StoreError>),
+}
+
+/// The kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    Candles,
+    Drained,
+    StoreError,
+    LockWait,
+    SlowWrite,
+    Breaker,
+}
+
+impl Event {
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Event::Candles(_) => EventKind::Candles,
+            Event::Drained => EventKind::Drained,
+            Event::StoreError(_) => EventKind::StoreError,
+            Event::LockWait(_) => EventKind::LockWait,
+            Event::SlowWrite(_) => EventKind::SlowWrite,
+            Event::Breaker(..) => EventKind::Breaker,
+        }
+    }
 }
 
 /// Candles of one series were committed.
@@ -115,6 +148,55 @@ pub struct CandlesEvent {
     pub count: u64,
     /// The newest of them, to tell own commits from foreign ones later.
     pub newest: u64,
+}
+
+/// Waits for the file's lock since the last such event. One that goes on is counted in both.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockWaitEvent {
+    pub count: u64,
+    pub total_ms: f64,
+    pub longest_ms: f64,
+    /// Who held the lock, where that can be known.
+    pub holder_pid: Option<u32>,
+}
+
+/// What took long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowKind {
+    /// A group of the queue.
+    Group,
+    /// A synchronous write with a transaction of its own.
+    Write,
+    /// A transaction of the caller's.
+    Transaction,
+}
+
+/// A write that took long, however it ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowWriteEvent {
+    pub kind: SlowKind,
+    /// For its turn and for the lock.
+    pub waited_ms: f64,
+    /// From beginning to wait to its end.
+    pub took_ms: f64,
+    /// Tries to get the lock.
+    pub attempts: u64,
+    /// The statement that it was or that began the transaction.
+    pub sql: Option<String>,
+}
+
+/// What the breaker says of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BreakerNumbers {
+    pub state: State,
+    /// Failures in a row.
+    pub failures: u64,
+    /// Time until the next trial; none while it is closed.
+    pub next_trial_ms: Option<f64>,
 }
 
 /// Collects outcomes and hands them over by sink.

@@ -10,7 +10,7 @@ use crate::candle::{OwnedRows, ROW, Rows};
 use crate::engine::fake::PATIENCE;
 use crate::error::Result;
 use crate::options::Options;
-use crate::reply::{Answer, Event, Outcome, Sink, Written};
+use crate::reply::{Answer, Event, EventKind, Outcome, Sink, Written};
 use crate::timeframe::Timeframe;
 use crate::value::Statement;
 
@@ -156,6 +156,10 @@ impl Sink for Told {
     fn event(&self, event: Event) {
         self.state().events.push(event);
         self.changed.notify_all();
+    }
+
+    fn wants(&self, _kind: EventKind) -> bool {
+        true
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod environment;
 mod sink;
+mod stats;
 mod store;
 mod value;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use napi::bindgen_prelude::{Function, Unknown};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 
-use crate::reply::{Event, Outcome, Sink};
+use crate::reply::{Event, EventKind, Outcome, Sink};
 use crate::writer::lock;
 
 /// A function without arguments, called on the JS thread; it keeps no process alive.
@@ -17,6 +17,9 @@ type Wake = ThreadsafeFunction<(), Unknown<'static>, (), napi::Status, false, tr
 pub const CANDLES: u32 = 1;
 pub const DRAINED: u32 = 2;
 pub const STORE_ERROR: u32 = 4;
+pub const LOCK_WAIT: u32 = 8;
+pub const SLOW_WRITE: u32 = 16;
+pub const BREAKER: u32 = 32;
 
 pub struct JsSink {
     waiting: Mutex<Waiting>,
@@ -88,13 +91,20 @@ impl Sink for JsSink {
     }
 
     fn event(&self, event: Event) {
-        let bit = match event {
-            Event::Candles(_) => CANDLES,
-            Event::Drained => DRAINED,
-            Event::StoreError(_) => STORE_ERROR,
-        };
-        if self.wanted.load(Ordering::Relaxed) & bit != 0 {
+        if self.wants(event.kind()) {
             self.put(|waiting| waiting.events.push(event));
         }
+    }
+
+    fn wants(&self, kind: EventKind) -> bool {
+        let bit = match kind {
+            EventKind::Candles => CANDLES,
+            EventKind::Drained => DRAINED,
+            EventKind::StoreError => STORE_ERROR,
+            EventKind::LockWait => LOCK_WAIT,
+            EventKind::SlowWrite => SLOW_WRITE,
+            EventKind::Breaker => BREAKER,
+        };
+        self.wanted.load(Ordering::Relaxed) & bit != 0
     }
 }

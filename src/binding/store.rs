@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::UNIX_EPOCH;
 
 use napi::Env;
 use napi::bindgen_prelude::{Either, Float64Array, Float64ArraySlice, Function, Unknown};
 use napi_derive::napi;
+use serde::Serialize;
 
 use super::sink::{CANDLES, JsSink};
 use super::value::Cell;
-use super::{call, environment, to_json};
+use super::{call, environment, stats, to_json};
 use crate::candle::{OddCell, ROW, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Result, StoreError};
 use crate::options::Options;
@@ -81,6 +81,8 @@ pub struct StoreEvent {
     pub to: f64,
     pub count: f64,
     pub error: Option<String>,
+    /// What else is to be told, as JSON.
+    pub facts: Option<String>,
 }
 
 /// A statement of the caller's as it comes from JS.
@@ -99,29 +101,6 @@ pub struct LaneDepth {
     pub rows: f64,
     pub bytes: f64,
     pub oldest_age_ms: f64,
-}
-
-#[napi(object, object_from_js = false)]
-pub struct StatsAnswer {
-    pub tables: Vec<String>,
-    pub counts: Vec<f64>,
-    pub counts_at: f64,
-    pub lock_wait_count: f64,
-    pub lock_timeout_count: f64,
-    pub lock_wait_mean_ms: f64,
-    pub lock_wait_p50_ms: f64,
-    pub lock_wait_p99_ms: f64,
-    pub lock_wait_max_ms: f64,
-    pub groups: f64,
-    pub committed: f64,
-    pub committed_rows: f64,
-    pub failed: f64,
-    pub rejected: f64,
-    pub withdrawn: f64,
-    pub coalesced_rows: f64,
-    pub queued_batches: f64,
-    pub queued_rows: f64,
-    pub in_flight: f64,
 }
 
 #[napi(object, object_from_js = false)]
@@ -200,6 +179,11 @@ fn enqueue_options(id: f64, priority: u32, timeout_ms: f64) -> EnqueueOptions {
             .unwrap_or(Priority::Live),
         timeout_ms: (!timeout_ms.is_nan()).then_some(timeout_ms),
     }
+}
+
+/// Plain values as JSON: what is told seldom crosses as text.
+fn facts(of: &impl Serialize) -> String {
+    serde_json::to_string(of).unwrap_or_default()
 }
 
 fn most(rows: Option<u32>) -> Option<usize> {
@@ -506,40 +490,23 @@ impl NativeStore {
         call(|| self.handle.execute_script(&script))
     }
 
+    /// Fills `into` with the rows of each table and then with what `stat_names` names.
     #[napi]
-    pub fn stats(&self, exact: bool) -> napi::Result<StatsAnswer> {
+    pub fn stats(&self, exact: bool, mut into: Float64ArraySlice<'_>) -> napi::Result<()> {
         call(|| {
             let stats = self.handle.stats(exact)?;
-            let (tables, counts): (Vec<_>, Vec<_>) = stats
-                .counts
-                .into_iter()
-                .map(|(table, count)| (table, count as f64))
-                .unzip();
-            Ok(StatsAnswer {
-                tables,
-                counts,
-                counts_at: stats
-                    .counts_at
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0.0, |time| time.as_millis() as f64),
-                lock_wait_count: stats.locks.waits as f64,
-                lock_timeout_count: stats.locks.timeouts as f64,
-                lock_wait_mean_ms: stats.locks.waited.mean_ms,
-                lock_wait_p50_ms: stats.locks.waited.p50_ms,
-                lock_wait_p99_ms: stats.locks.waited.p99_ms,
-                lock_wait_max_ms: stats.locks.waited.max_ms,
-                groups: stats.groups as f64,
-                committed: stats.committed as f64,
-                committed_rows: stats.committed_rows as f64,
-                failed: stats.failed as f64,
-                rejected: stats.rejected as f64,
-                withdrawn: stats.withdrawn as f64,
-                coalesced_rows: stats.coalesced_rows as f64,
-                queued_batches: stats.depth.iter().map(|depth| depth.batches).sum::<usize>() as f64,
-                queued_rows: stats.depth.iter().map(|depth| depth.rows).sum::<usize>() as f64,
-                in_flight: stats.in_flight as f64,
-            })
+            // SAFETY: JS runs nothing during this call, so nobody else reads or writes the array.
+            for (place, number) in unsafe { into.as_mut() }.iter_mut().zip(stats::pack(&stats)) {
+                *place = number;
+            }
+            Ok(())
         })
+    }
+
+    /// What the queue has done, as JSON.
+    #[napi]
+    pub fn queue_stats(&self) -> napi::Result<String> {
+        call(|| Ok(facts(&self.handle.queue_stats()?)))
     }
 
     /// What waits: live, backfill, maintenance.
@@ -549,7 +516,6 @@ impl NativeStore {
             Ok(self
                 .handle
                 .depth()?
-                .0
                 .map(|depth| LaneDepth {
                     batches: depth.batches as f64,
                     rows: depth.rows as f64,
@@ -583,6 +549,7 @@ impl NativeStore {
                     to: change.to as f64,
                     count: 1.0,
                     error: None,
+                    facts: None,
                 })
                 .collect())
         })
@@ -668,6 +635,7 @@ impl NativeStore {
             to: 0.0,
             count: 0.0,
             error: None,
+            facts: None,
         };
         match event {
             Event::Candles(candles) => {
@@ -685,6 +653,19 @@ impl NativeStore {
             Event::StoreError(error) => StoreEvent {
                 error: Some(to_json(&error)),
                 ..nothing("store-error")
+            },
+            Event::LockWait(event) => StoreEvent {
+                facts: Some(facts(&event)),
+                ..nothing("lock-wait")
+            },
+            Event::SlowWrite(event) => StoreEvent {
+                facts: Some(facts(&event)),
+                ..nothing("slow-write")
+            },
+            Event::Breaker(numbers, error) => StoreEvent {
+                facts: Some(facts(&numbers)),
+                error: error.as_ref().map(to_json),
+                ..nothing("breaker")
             },
         }
     }

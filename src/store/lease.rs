@@ -8,9 +8,9 @@ use super::{LeaseOwner, Store};
 use crate::candle::{Rows, TimeRange};
 use crate::engine::{Step, Upserted};
 use crate::error::{Code, Result, StoreError};
-use crate::reply::CandlesEvent;
+use crate::reply::{CandlesEvent, SlowKind};
 use crate::timeframe::Timeframe;
-use crate::writer::{Held, candles_event, lock, times};
+use crate::writer::{Held, Waited, candles_event, lock, times};
 
 /// The writing session in the hands of a caller.
 pub struct Lease {
@@ -22,6 +22,12 @@ pub struct Lease {
     touched: Vec<Touched>,
     /// Open savepoints with the length of `touched` when each was set.
     savepoints: Vec<(String, usize)>,
+    /// What began it, and when that began to wait.
+    sql: String,
+    wanted: Instant,
+    waited: Waited,
+    /// A transaction over several calls, or one statement only.
+    kind: SlowKind,
 }
 
 /// Candles written or deleted in the transaction, to be told of when it is committed.
@@ -41,7 +47,8 @@ pub enum Touch {
 }
 
 impl Lease {
-    pub fn new(held: Held, sql: &str, store: &Arc<Store>) -> Self {
+    /// `wanted` is when the caller began to wait for the session, `waited` how long it did.
+    pub fn new(held: Held, sql: &str, wanted: Instant, waited: Waited, store: &Arc<Store>) -> Self {
         *lock(&store.lease_owner) = Some(LeaseOwner {
             thread: std::thread::current().id(),
             sql: sql.to_owned(),
@@ -54,12 +61,27 @@ impl Lease {
             doomed: None,
             touched: Vec::new(),
             savepoints: Vec::new(),
+            sql: sql.to_owned(),
+            wanted,
+            waited,
+            kind: SlowKind::Write,
         }
     }
 
-    /// How long the session has been held.
+    /// How long the session has been held, or waited for the file's lock.
     pub fn age(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// A statement in it has waited for the file's lock.
+    pub fn waited(&mut self, waited: Waited) {
+        self.waited.time += waited.time;
+        self.waited.attempts += waited.attempts;
+    }
+
+    /// It stays open when the statement that began it has ended.
+    pub fn keep(&mut self) {
+        self.kind = SlowKind::Transaction;
     }
 
     /// Stores rows inside the transaction. An error dooms it: some of the caller's writes are missing from it.
@@ -162,5 +184,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         *lock(&self.store.lease_owner) = None;
+        let writer = &self.store.writer;
+        writer.tell_if_slow(self.kind, self.wanted, self.waited, Some(&self.sql));
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-pub use self::handle::{EnqueueOptions, Handle, Stats};
+pub use self::handle::{EnqueueOptions, Handle, QueueStats, Stats};
 pub use self::registry::open;
 pub use self::watch::ForeignChange;
 use crate::counts::Counts;

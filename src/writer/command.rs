@@ -37,6 +37,8 @@ pub enum Work {
 #[derive(Debug)]
 pub enum Applied {
     Written(Written),
+    /// Only these rows were written; newer writes have left the others.
+    Partly(Written, OwnedRows),
     Ran(Vec<StatementResult>),
 }
 
@@ -79,14 +81,18 @@ impl Work {
                 }
                 let rows = remaining.as_ref().map_or(all, OwnedRows::rows);
                 let upserted = session.upsert(*timeframe, symbol, rows)?;
-                Ok(Applied::Written(Written {
+                let written = Written {
                     sequence,
                     inserted: upserted.inserted,
                     updated: upserted.updated,
                     unchanged: upserted.unchanged,
                     coalesced: (all.len() - rows.len()) as u64,
                     ..Written::default()
-                }))
+                };
+                Ok(match remaining {
+                    Some(rows) => Applied::Partly(written, rows),
+                    None => Applied::Written(written),
+                })
             }
             Work::Delete {
                 timeframe,
@@ -151,24 +157,38 @@ impl Work {
         }
     }
 
-    /// The event that a commit of this write is.
-    pub fn event(&self) -> Option<CandlesEvent> {
+    /// The event that a commit of what was applied of this write is.
+    pub fn event(&self, applied: &Applied) -> Option<CandlesEvent> {
         match self {
             Work::Upsert {
                 timeframe,
                 symbol,
                 rows,
-            } => candles_event(*timeframe, symbol, rows.rows()),
+            } => {
+                let written = match applied {
+                    Applied::Partly(_, written) => written,
+                    Applied::Written(_) | Applied::Ran(_) => rows,
+                };
+                candles_event(*timeframe, symbol, written.rows())
+            }
             Work::Delete { .. } | Work::Statements(_) => None,
         }
     }
 }
 
 impl Applied {
+    /// Rows that were left out because newer writes had the same candles.
+    pub fn coalesced(&self) -> usize {
+        match self {
+            Applied::Written(written) | Applied::Partly(written, _) => written.coalesced as usize,
+            Applied::Ran(_) => 0,
+        }
+    }
+
     /// The answer once the commit has succeeded.
     pub fn answer(self, sequence: u64, queued_ms: f64, commit_ms: f64) -> Answer {
         match self {
-            Applied::Written(written) => Answer::Written(Written {
+            Applied::Written(written) | Applied::Partly(written, _) => Answer::Written(Written {
                 queued_ms,
                 commit_ms,
                 ..written

@@ -28,14 +28,14 @@ const LOOK_FOR_OTHERS: Duration = Duration::from_millis(500);
 pub struct LockNumbers {
     /// Groups and synchronous writes that found the lock taken.
     pub waits: u64,
-    /// Those of them that were given up.
+    /// Writes that were given up because of it: synchronous ones, and queued ones whose time was over.
     pub timeouts: u64,
     /// How long they waited.
     pub waited: Summary,
 }
 
-/// The wait for a lock that was given up.
-#[derive(Debug, Clone, Copy)]
+/// How long was waited for a lock, and how often it was tried.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Waited {
     pub time: Duration,
     pub attempts: u64,
@@ -86,6 +86,11 @@ impl FileLock {
             timeouts: *timeouts,
             waited: histogram.summary(),
         }
+    }
+
+    /// Queued writes were given up while they waited for the lock or for their turn.
+    pub fn gave_up(&self, writes: usize) {
+        lock(&self.seen).1 += writes as u64;
     }
 
     /// Tries `begin` until it succeeds or fails for another reason than a lock, or until `give_up` names an error. The

@@ -13,18 +13,16 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::coalesce::coalesce;
 use super::command::Applied;
-use super::{Asker, Command, Held, Writer, lock};
+use super::{Asker, Command, Held, Waited, Writer, lock};
 use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::overtaking::Overtaking;
-use crate::queue::{Cut, Entry, Priority, Work as Found};
-use crate::reply::Outbox;
+use crate::queue::{Cut, End, Entry, Priority, Work as Found};
+use crate::reply::{Outbox, SlowKind};
 use crate::retry::{self, Backoff};
-
-use super::coalesce::coalesce;
 
 /// How long the thread sleeps at most before it looks whether deadlines have passed.
 const LOOK: Duration = Duration::from_millis(10);
@@ -49,6 +47,8 @@ struct Memory {
     /// When the next attempt is due, and what was urgent when that was set.
     paused: Option<(Instant, u64)>,
     bytes_per_ms: f64,
+    /// Since when the thread wants to write, and has not.
+    wanted: Option<Instant>,
 }
 
 /// Runs until the queue is closed and empty.
@@ -58,6 +58,7 @@ pub fn run(writer: &Arc<Writer>) {
         backoff: Backoff::new(writer.options.retry, retry::random()),
         paused: None,
         bytes_per_ms: BYTES_PER_MS,
+        wanted: None,
     };
     loop {
         let until_trial = writer.until_trial();
@@ -165,6 +166,7 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
             .pause(room.min(time_to_deadline(writer)), urgent);
         return;
     }
+    let wanted = *memory.wanted.get_or_insert_with(Instant::now);
     let wake = time_to_deadline(writer).min(LOOK);
     let mut held = match writer.token.take(Asker::Queue, Some(Instant::now() + wake)) {
         Ok(Some(held)) => held,
@@ -179,13 +181,16 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
             }
         },
     };
-    if let Err(error) = begin(writer, &mut held) {
-        drop(held);
-        if error.failure == Failure::Storage || error.code == GIVEN_UP {
-            memory.again(writer, &error);
+    let mut waited = match begin(writer, &mut held) {
+        Ok(waited) => waited,
+        Err(error) => {
+            drop(held);
+            if error.failure == Failure::Storage || error.code == GIVEN_UP {
+                memory.again(writer, &error);
+            }
+            return;
         }
-        return;
-    }
+    };
     let began = Instant::now();
     let mut group = Group {
         writer,
@@ -193,6 +198,7 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
         begun: 0,
         may_be_written: false,
     };
+    waited.time = began - wanted;
     match write(writer, &mut held, &mut group, memory, live_only) {
         Ok(applied) if applied.is_empty() => held.session().rollback(),
         Ok(applied) => {
@@ -205,11 +211,20 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
             writer.committed(held.session());
             drop(held);
             memory.backoff.reset();
-            writer.totals.groups.fetch_add(1, Ordering::Relaxed);
+            memory.wanted = None;
             let entries = group.take();
             for entry in &entries {
                 memory.alone.remove(&entry.sequence);
             }
+            let waits = entries.iter().map(|entry| {
+                (
+                    entry.priority,
+                    began.saturating_duration_since(entry.accepted),
+                )
+            });
+            let rows = entries.iter().map(|entry| entry.rows).sum();
+            writer.numbers.group(rows, began.elapsed(), waits);
+            writer.tell_if_slow(SlowKind::Group, wanted, waited, None);
             let results = applied.into_iter().map(Ok);
             settle(writer, entries.into_iter().zip(results).collect(), began);
         }
@@ -323,6 +338,7 @@ fn undone(
             let suspects = entries[suspects].iter().map(|entry| entry.sequence);
             memory.alone.extend(suspects);
             writer.queue.put_back(entries);
+            writer.numbers.retry();
         }
         Failure::Permanent | Failure::Fatal => {
             if error.failure == Failure::Permanent {
@@ -351,7 +367,7 @@ impl Memory {
 
     /// What was tried is tried again after a pause, or when the breaker lets it through.
     fn again(&mut self, writer: &Arc<Writer>, error: &StoreError) {
-        writer.totals.retries.fetch_add(1, Ordering::Relaxed);
+        writer.numbers.retry();
         let urgent = writer.queue.urgent();
         writer.write_failed(error);
         self.paused = Some((Instant::now() + self.backoff.pause(), urgent));
@@ -381,7 +397,7 @@ fn fail(writer: &Writer, entries: Vec<Entry<Command>>, error: &StoreError) {
 }
 
 /// Waits for the file's lock as long as there is anything to write, expiring what no longer wants to wait.
-fn begin(writer: &Arc<Writer>, held: &mut Held) -> Result<()> {
+fn begin(writer: &Arc<Writer>, held: &mut Held) -> Result<Waited> {
     let session = held.session();
     let start = Instant::now();
     let mut give_up = |_| {
@@ -400,9 +416,9 @@ fn begin(writer: &Arc<Writer>, held: &mut Held) -> Result<()> {
         (waited >= ATTEMPT)
             .then(|| StoreError::new(GIVEN_UP, "this attempt at the lock has lasted long enough"))
     };
-    writer
-        .file_lock
-        .wait(&mut || session.try_begin(), &mut give_up)
+    let (waited, outcome) = writer.wait_for_lock(&mut || session.try_begin(), &mut give_up);
+    outcome
+        .map(|()| waited)
         .inspect_err(|error| match error.failure {
             Failure::Transient | Failure::Storage => {}
             Failure::Fatal => writer.poison(error),
@@ -416,10 +432,11 @@ fn expire(writer: &Writer) {
     if expired.is_empty() {
         return;
     }
+    writer.file_lock.gave_up(expired.len());
     // Looked for once: it costs a read of /proc/locks, and many may expire together.
     let holder = writer.engine.lock_holder();
     writer.give_up(expired, |entry| {
-        let waited = super::Waited {
+        let waited = Waited {
             time: entry.accepted.elapsed(),
             attempts: 0,
         };
@@ -453,30 +470,19 @@ fn settle(writer: &Writer, group: Vec<(Entry<Command>, Result<Applied>)>, began:
     let mut outbox = Outbox::default();
     let mut events = Vec::new();
     let sequences: Vec<_> = group.iter().map(|(entry, _)| entry.sequence).collect();
-    writer
-        .queue
-        .make_room(group.iter().map(|(entry, _)| (entry.rows, entry.bytes)));
+    writer.queue.ended(group.iter().map(|(entry, result)| {
+        let end = match result {
+            Ok(applied) => End::Committed {
+                coalesced: applied.coalesced(),
+            },
+            Err(_) => End::Failed,
+        };
+        (entry, end)
+    }));
     let wants_candles = writer.wants_candles();
     for (entry, result) in group {
-        let totals = &writer.totals;
-        match &result {
-            Ok(done) => {
-                totals.committed.fetch_add(1, Ordering::Relaxed);
-                totals
-                    .committed_rows
-                    .fetch_add(entry.rows as u64, Ordering::Relaxed);
-                if let Applied::Written(written) = done {
-                    totals
-                        .coalesced_rows
-                        .fetch_add(written.coalesced, Ordering::Relaxed);
-                }
-                if wants_candles {
-                    events.extend(entry.command.work.event());
-                }
-            }
-            Err(_) => {
-                totals.failed.fetch_add(1, Ordering::Relaxed);
-            }
+        if wants_candles && let Ok(applied) = &result {
+            events.extend(entry.command.work.event(applied));
         }
         let queued_ms = began
             .saturating_duration_since(entry.accepted)

@@ -10,11 +10,13 @@ mod coalesce;
 mod command;
 mod file_lock;
 mod group;
+mod numbers;
 #[cfg(test)]
 mod tests;
 mod token;
+mod waiting;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,15 +24,17 @@ use std::time::{Duration, Instant};
 use self::checkpoint::Checkpointer;
 pub use self::command::{Command, Work, candles_event, fingerprint, times};
 pub use self::file_lock::{FileLock, LockNumbers, Waited};
+pub use self::numbers::{GroupNumbers, Recorder, RowsPerGroup};
 pub use self::token::{Asker, Held, Token};
+use self::waiting::LockReports;
 use crate::breaker::{self, Breaker};
 use crate::counts::Counts;
 use crate::engine::{Engine, WriteSession};
 use crate::error::{Code, Failure, Result, StoreError, Written};
-use crate::options::Options;
+use crate::options::{Options, WhenFull};
 use crate::overtaking::Overtaking;
 use crate::queue::{Entry, Priority, Queue, Refused};
-use crate::reply::{Answer, CandlesEvent, Event, Outbox, Reply, Sink};
+use crate::reply::{Answer, BreakerNumbers, CandlesEvent, Event, EventKind, Outbox, Reply, Sink};
 
 /// A synchronous write of less than this is no backfill and leaves no room.
 const SHORT_WRITE: Duration = Duration::from_millis(1);
@@ -44,7 +48,8 @@ pub struct Writer {
     pub queue: Queue<Command>,
     pub counts: Arc<Counts>,
     pub file_lock: Arc<FileLock>,
-    pub totals: Totals,
+    pub numbers: Recorder,
+    lock_reports: LockReports,
     options: Options,
     overtaking: Mutex<Overtaking>,
     flushes: Mutex<Vec<(u64, Reply)>>,
@@ -61,19 +66,6 @@ pub struct Writer {
     stopping: AtomicBool,
 }
 
-/// What the queue has done since the store was opened.
-#[derive(Debug, Default)]
-pub struct Totals {
-    pub groups: AtomicU64,
-    pub committed: AtomicU64,
-    pub committed_rows: AtomicU64,
-    pub failed: AtomicU64,
-    pub rejected: AtomicU64,
-    pub withdrawn: AtomicU64,
-    pub retries: AtomicU64,
-    pub coalesced_rows: AtomicU64,
-}
-
 impl Writer {
     pub fn new(engine: Arc<dyn Engine>, counts: Arc<Counts>, options: &Options) -> Arc<Self> {
         let file_lock = Arc::new(FileLock::new(engine.file()));
@@ -83,7 +75,8 @@ impl Writer {
             queue: Queue::new(options.queue_capacity_rows, options.queue_capacity_bytes),
             counts,
             file_lock,
-            totals: Totals::default(),
+            numbers: Recorder::default(),
+            lock_reports: LockReports::default(),
             options: options.clone(),
             overtaking: Mutex::default(),
             flushes: Mutex::default(),
@@ -115,7 +108,10 @@ impl Writer {
             .map_err(|refused| match refused {
                 Refused::Closed => StoreError::closed(),
                 Refused::Full { rows, bytes } => {
-                    self.totals.rejected.fetch_add(1, Ordering::Relaxed);
+                    // Where callers wait for room, this is one of their tries.
+                    if self.options.when_full == WhenFull::Reject {
+                        self.numbers.reject();
+                    }
                     StoreError::new(
                         Code::QueueFull,
                         format!(
@@ -164,9 +160,6 @@ impl Writer {
         error: impl Fn(&Entry<Command>) -> StoreError,
     ) {
         let mut outbox = Outbox::default();
-        self.totals
-            .withdrawn
-            .fetch_add(entries.len() as u64, Ordering::Relaxed);
         if entries.is_empty() {
             return;
         }
@@ -269,7 +262,7 @@ impl Writer {
         )
         .not_written();
         error.retry_in_ms = Some(wait_ms);
-        self.totals.rejected.fetch_add(1, Ordering::Relaxed);
+        self.numbers.reject();
         error
     }
 
@@ -331,8 +324,10 @@ impl Writer {
         }
     }
 
-    fn breaker_changed(&self, changed: breaker::Changed, _error: Option<&StoreError>) {
-        if changed.is_none() {}
+    fn breaker_changed(&self, changed: breaker::Changed, error: Option<&StoreError>) {
+        if changed.is_some() && self.is_wanted(EventKind::Breaker) {
+            self.emit(&Event::Breaker(self.breaker(), error.cloned()));
+        }
     }
 
     /// The error of a wait that its deadline has ended.
@@ -385,6 +380,22 @@ impl Writer {
 
     pub fn wants_candles(&self) -> bool {
         self.candle_listeners.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether any handle wants events of a kind.
+    pub fn is_wanted(&self, kind: EventKind) -> bool {
+        lock(&self.listeners).iter().any(|sink| sink.wants(kind))
+    }
+
+    /// What the breaker says of itself.
+    pub fn breaker(&self) -> BreakerNumbers {
+        let breaker = lock(&self.breaker);
+        let until_trial = breaker.until_trial(Instant::now());
+        BreakerNumbers {
+            state: breaker.state(),
+            failures: u64::from(breaker.failures()),
+            next_trial_ms: until_trial.map(|wait| wait.as_secs_f64() * 1_000.0),
+        }
     }
 
     /// Tells every handle; handles that did not ask ignore it.

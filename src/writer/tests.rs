@@ -2,19 +2,18 @@
 //! true of it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Asker, Work, Writer};
+use super::{Asker, Waited, Work, Writer};
 use crate::candle::TimeRange;
 use crate::counts::Counts;
 use crate::engine::Engine;
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, StoreError, Written};
 use crate::options::{Breaker, Options, Retry};
-use crate::queue::Priority;
-use crate::reply::{Answer, Event, Reply, Sink};
-use crate::testing::{FRAME, SYMBOL, Told, options, owned, statement, wait_for};
+use crate::queue::{Accounts, Amount, Priority};
+use crate::reply::{Answer, Event, LockWaitEvent, Reply, Sink, SlowKind, SlowWriteEvent};
+use crate::testing::{FRAME, SYMBOL, Told, options, owned, packed, statement, wait_for};
 use crate::timeframe::Timeframe;
 
 /// A writer on a fake engine.
@@ -77,8 +76,13 @@ impl Bench {
         self.fake.close_of(FRAME, SYMBOL, time)
     }
 
-    fn in_flight(&self) -> usize {
-        self.writer.queue.depth(Instant::now()).1
+    fn in_flight(&self) -> u64 {
+        self.writer
+            .queue
+            .numbers(Instant::now())
+            .0
+            .in_flight
+            .commands
     }
 
     /// Everything settled, each once, and the thread ends.
@@ -395,7 +399,7 @@ fn a_live_write_ends_the_pause_between_two_attempts() {
     bench.fake.script(Point::Upsert, [Act::Fail(busy())]);
     bench.backfill(1, &[(1, 1.0)]);
     wait_for("the first attempt", || {
-        bench.writer.totals.retries.load(Ordering::Relaxed) == 1
+        bench.writer.numbers.numbers().retries == 1
     });
     bench.backfill(2, &[(2, 1.0)]);
     assert_eq!(bench.fake.calls(Point::Commit), 0);
@@ -825,5 +829,191 @@ fn a_sink_that_wants_nothing_more_does_not_hold_up_others() {
     bench.writer.remove_listener(&gone);
     bench.live(1, &[(1, 1.0)]);
     bench.told.written(1);
+    bench.end();
+}
+
+/// What the queue says of everything it has accepted: the sum holds.
+fn accounts(bench: &Bench) -> Accounts {
+    let (told, _) = bench.writer.queue.numbers(Instant::now());
+    let parts = [
+        told.committed,
+        told.coalesced,
+        told.failed,
+        told.queued,
+        told.in_flight,
+    ];
+    let sum = |of: fn(&Amount) -> u64| parts.iter().map(of).sum::<u64>();
+    assert_eq!(
+        (told.accepted.commands, told.accepted.rows),
+        (sum(|part| part.commands), sum(|part| part.rows)),
+        "{told:?}"
+    );
+    told
+}
+
+#[test]
+fn every_accepted_write_is_accounted_for_by_what_became_of_it() {
+    let amount = |commands, rows| Amount { commands, rows };
+    let bench = Bench::new();
+    let gate = bench.hold();
+    bench.backfill(1, &[(1, 1.0), (2, 1.0), (3, 1.0)]);
+    bench.backfill(2, &[(3, 1.0)]);
+    bench.live(3, &[(2, 2.0), (3, 2.0)]);
+    let sequence = bench.live(4, &[(4, 1.0), (5, 1.0)]);
+    bench.run(5, &["wrong"]);
+    let unwanted = StoreError::new(Code::Aborted, "unwanted");
+    assert!(bench.writer.withdraw(sequence, unwanted));
+    assert_eq!(accounts(&bench).accepted, amount(6, 10));
+    gate.open();
+    bench.told.error(5);
+    bench.told.written(1);
+    bench.told.written(2);
+    assert_eq!(
+        accounts(&bench),
+        Accounts {
+            accepted: amount(6, 10),
+            committed: amount(3, 4),
+            coalesced: amount(1, 3),
+            failed: amount(2, 3),
+            withdrawn: amount(1, 2),
+            queued: amount(0, 0),
+            in_flight: amount(0, 0),
+        }
+    );
+    let groups = bench.writer.numbers.numbers();
+    assert_eq!(groups.commit.count, groups.groups);
+    assert_eq!(groups.retries, 1, "the group was run again one by one");
+    let waited = groups.waited.map(|waited| waited.count);
+    assert_eq!(waited, [2, 2, 0], "each committed write once");
+    bench.end();
+}
+
+#[test]
+fn what_closing_gives_up_is_failed_and_withdrawn() {
+    let bench = Bench::new();
+    bench.fake.set_locked(true);
+    bench.live(1, &[(1, 1.0)]);
+    bench.backfill(2, &[(2, 1.0), (3, 1.0)]);
+    bench.writer.shut_down(Instant::now());
+    let told = accounts(&bench);
+    assert_eq!((told.failed.commands, told.failed.rows), (2, 3));
+    assert_eq!(told.withdrawn, told.failed);
+    bench.end();
+}
+
+#[test]
+fn a_queued_write_whose_time_is_over_counts_as_given_up_because_of_the_lock() {
+    let bench = Bench::new();
+    bench.fake.set_locked(true);
+    let deadline = Some(Instant::now() + Duration::from_millis(5));
+    bench.push(1, upsert(&[(1, 1.0)]), Priority::Live, deadline);
+    bench.push(2, upsert(&[(2, 1.0)]), Priority::Live, deadline);
+    bench.told.error(1);
+    bench.told.error(2);
+    assert_eq!(bench.writer.file_lock.numbers().timeouts, 2);
+    bench.end();
+}
+
+#[test]
+fn rows_that_a_newer_write_has_left_are_not_told_of_as_committed() {
+    let bench = Bench::new();
+    bench.writer.want_candles(true);
+    let gate = bench.hold();
+    let frame = Timeframe(60);
+    let of = |candles: &[(i64, f64)]| Work::Upsert {
+        timeframe: frame,
+        symbol: SYMBOL.into(),
+        rows: owned(candles),
+    };
+    bench.push(
+        1,
+        of(&[(1, 1.0), (2, 1.0), (9, 1.0)]),
+        Priority::Backfill,
+        None,
+    );
+    bench.push(2, of(&[(9, 1.0)]), Priority::Backfill, None);
+    bench.push(3, of(&[(9, 2.0)]), Priority::Live, None);
+    gate.open();
+    bench.told.written(2);
+    let told = || {
+        let events = bench.told.events().into_iter();
+        events
+            .filter_map(|event| match event {
+                Event::Candles(candles) if candles.timeframe == frame => Some(candles),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    wait_for("the event", || !told().is_empty());
+    let told = told();
+    assert_eq!((told[0].from, told[0].to, told[0].count), (1, 9, 3));
+    let newest = packed(&[(9, 2.0)]);
+    assert_eq!(
+        told[0].newest,
+        super::fingerprint(&newest, ""),
+        "of the candle that is stored"
+    );
+    bench.end();
+}
+
+/// The events `lock-wait` and `slow-write` so far.
+fn told_of_waits(bench: &Bench) -> (Vec<LockWaitEvent>, Vec<SlowWriteEvent>) {
+    let (mut waits, mut slow) = (Vec::new(), Vec::new());
+    for event in bench.told.events() {
+        match event {
+            Event::LockWait(event) => waits.push(event),
+            Event::SlowWrite(event) => slow.push(event),
+            _ => {}
+        }
+    }
+    (waits, slow)
+}
+
+#[test]
+fn many_waits_for_the_lock_are_one_event_that_names_the_holder() {
+    let bench = Bench::new();
+    bench.fake.set_locked(true);
+    bench.live(1, &[(1, 1.0)]);
+    bench.fake.wait_for_calls(Point::Begin, 3);
+    bench.fake.set_locked(false);
+    bench.told.written(1);
+    for id in 2..10 {
+        bench.fake.script(Point::Begin, [Act::Fail(busy())]);
+        bench.live(id, &[(1, id as f64)]);
+        bench.told.written(id);
+    }
+    assert_eq!(bench.writer.file_lock.numbers().waits, 9);
+    let (waits, _) = told_of_waits(&bench);
+    let [event] = &waits[..] else {
+        panic!("not one event: {waits:?}");
+    };
+    assert_eq!((event.count, event.holder_pid), (1, Some(4_711)));
+    assert!(event.total_ms > 0.0 && event.total_ms == event.longest_ms);
+    bench.end();
+}
+
+#[test]
+fn only_a_write_that_took_over_a_second_is_told_of_as_slow() {
+    let bench = Bench::new();
+    let Some(wanted) = Instant::now().checked_sub(Duration::from_secs(2)) else {
+        return;
+    };
+    let waited = Waited {
+        time: Duration::from_millis(1_500),
+        attempts: 7,
+    };
+    let tell = |kind, wanted, sql| bench.writer.tell_if_slow(kind, wanted, waited, sql);
+    tell(SlowKind::Group, Instant::now(), None);
+    tell(SlowKind::Transaction, wanted, Some("BEGIN"));
+    let (_, slow) = told_of_waits(&bench);
+    let [event] = &slow[..] else {
+        panic!("not one event: {slow:?}");
+    };
+    assert_eq!(
+        (event.kind, event.waited_ms, event.attempts),
+        (SlowKind::Transaction, 1_500.0, 7)
+    );
+    assert_eq!(event.sql.as_deref(), Some("BEGIN"));
+    assert!(event.took_ms >= 2_000.0);
     bench.end();
 }

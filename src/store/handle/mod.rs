@@ -19,7 +19,7 @@ use crate::reply::{Reply, Sink};
 use crate::timeframe::Timeframe;
 use crate::writer::{after_ms, lock};
 
-pub use self::numbers::Stats;
+pub use self::numbers::{QueueStats, Stats};
 pub use self::writes::EnqueueOptions;
 
 /// A caller's hold on a store.

@@ -1,34 +1,81 @@
 //! Numbers of the store, and the `candles` events of a handle.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
 
 use super::super::watch::{ForeignChange, Watch};
 use crate::error::Result;
-use crate::queue::Depth;
-use crate::reply::CandlesEvent;
-use crate::writer::{Asker, LockNumbers, lock};
+use crate::histogram::Summary;
+use crate::queue::{Accounts, Depth};
+use crate::reply::{BreakerNumbers, CandlesEvent};
+use crate::writer::{Asker, GroupNumbers, LockNumbers, RowsPerGroup, lock};
 
 use super::Handle;
 
 /// Numbers of a store.
 #[derive(Debug, Clone)]
 pub struct Stats {
+    /// Candles of each timeframe, in the order of the options.
     pub counts: Vec<(String, u64)>,
     pub counts_at: SystemTime,
     pub locks: LockNumbers,
-    pub depth: [Depth; 3],
-    pub in_flight: usize,
-    pub groups: u64,
-    pub committed: u64,
-    pub committed_rows: u64,
-    pub failed: u64,
-    pub rejected: u64,
-    pub withdrawn: u64,
-    pub coalesced_rows: u64,
+    pub groups: GroupNumbers,
+    pub accounts: Accounts,
+    pub breaker: BreakerNumbers,
+}
+
+/// What the queue has done since the store was opened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStats {
+    #[serde(flatten)]
+    accounts: Accounts,
+    rejected: u64,
+    groups: u64,
+    retries: u64,
+    rows_per_group: RowsPerGroup,
+    commit_ms: Summary,
+    lock_wait_ms: Summary,
+    queue_wait_ms: ByPriority,
+    lock_timeouts: u64,
+    breaker: BreakerNumbers,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ByPriority {
+    live: Summary,
+    backfill: Summary,
+    maintenance: Summary,
 }
 
 impl Handle {
+    /// What the queue has done.
+    pub fn queue_stats(&self) -> Result<QueueStats> {
+        self.check_open()?;
+        let writer = &self.store.writer;
+        let (accounts, _) = writer.queue.numbers(Instant::now());
+        let locks = writer.file_lock.numbers();
+        let groups = writer.numbers.numbers();
+        let [live, backfill, maintenance] = groups.waited;
+        Ok(QueueStats {
+            accounts,
+            rejected: groups.rejected,
+            groups: groups.groups,
+            retries: groups.retries,
+            rows_per_group: groups.rows,
+            commit_ms: groups.commit,
+            lock_wait_ms: locks.waited,
+            queue_wait_ms: ByPriority {
+                live,
+                backfill,
+                maintenance,
+            },
+            lock_timeouts: locks.timeouts,
+            breaker: writer.breaker(),
+        })
+    }
+
     pub fn stats(&self, exact: bool) -> Result<Stats> {
         self.check_open()?;
         let store = &self.store;
@@ -50,9 +97,6 @@ impl Handle {
                 let _ = recount.run();
             }))?;
         }
-        let (depth, in_flight) = store.writer.queue.depth(Instant::now());
-        let totals = &store.writer.totals;
-        let load = |total: &std::sync::atomic::AtomicU64| total.load(Ordering::Relaxed);
         Ok(Stats {
             counts: store
                 .options
@@ -63,15 +107,9 @@ impl Handle {
                 .collect(),
             counts_at: counted.at,
             locks: store.writer.file_lock.numbers(),
-            depth,
-            in_flight,
-            groups: load(&totals.groups),
-            committed: load(&totals.committed),
-            committed_rows: load(&totals.committed_rows),
-            failed: load(&totals.failed),
-            rejected: load(&totals.rejected),
-            withdrawn: load(&totals.withdrawn),
-            coalesced_rows: load(&totals.coalesced_rows),
+            groups: store.writer.numbers.numbers(),
+            accounts: store.writer.queue.numbers(Instant::now()).0,
+            breaker: store.writer.breaker(),
         })
     }
 
@@ -84,10 +122,10 @@ impl Handle {
         held.session().foreign_commits().ok()
     }
 
-    /// What waits in the queue, and how many writes are in flight.
-    pub fn depth(&self) -> Result<([Depth; 3], usize)> {
+    /// What waits in the queue, by priority.
+    pub fn depth(&self) -> Result<[Depth; 3]> {
         self.check_open()?;
-        Ok(self.store.writer.queue.depth(Instant::now()))
+        Ok(self.store.writer.queue.numbers(Instant::now()).1)
     }
 
     /// Starts or stops to make `candles` events for this handle.

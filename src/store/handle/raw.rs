@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::super::lease::{Lease, Touch, Touched};
 use crate::engine::{Attempt, Description, LockWait, ReadSession, Step, WriteSession};
 use crate::error::{Result, StoreError};
-use crate::reply::CandlesEvent;
+use crate::reply::{CandlesEvent, SlowKind};
 use crate::value::{Statement, StatementResult};
-use crate::writer::lock;
+use crate::writer::{Waited, lock};
 
 use super::Handle;
 
@@ -91,7 +91,6 @@ impl Handle {
     ) -> Result<T> {
         self.check_open()?;
         let start = Instant::now();
-        let deadline = self.deadline(start);
         let mut leased = lock(&self.lease);
         let mut lease = match leased.take() {
             Some(mut lease) => {
@@ -114,11 +113,17 @@ impl Handle {
                 if begins(sql) {
                     self.store.writer.check_breaker()?;
                 }
-                Lease::new(self.take(start)?, sql, &self.store)
+                let mut waited = Waited::default();
+                let held = self.take(start, &mut waited).inspect_err(|_| {
+                    let writer = &self.store.writer;
+                    writer.tell_if_slow(SlowKind::Write, start, waited, Some(sql));
+                })?;
+                Lease::new(held, sql, start, waited, &self.store)
             }
         };
         let writer = &self.store.writer;
-        let mut until = |step: &mut Attempt<'_>| self.wait(step, start, deadline);
+        let mut waited = Waited::default();
+        let mut until = |step: &mut Attempt<'_>| self.wait(step, start, &mut waited);
         let mut wait = LockWait { until: &mut until };
         let mut steps = Vec::new();
         let result = writer.counts.committing(|| {
@@ -129,6 +134,7 @@ impl Handle {
             });
             Ok((result, commits.collect()))
         });
+        lease.waited(waited);
         let mut events = Vec::new();
         // While the token is held: an older queued write must not begin before it knows that it was overtaken.
         for touched in lease.follow(&steps) {
@@ -139,6 +145,7 @@ impl Handle {
         }
         let mut room = Duration::ZERO;
         if lease.held.session().in_transaction() {
+            lease.keep();
             *leased = Some(lease);
         } else {
             room = writer.leave_room(lease.age());

@@ -8,7 +8,7 @@ use crate::candle::{OwnedRows, Rows, TimeRange};
 use crate::engine::{Upserted, WriteSession};
 use crate::error::{Code, Result, StoreError};
 use crate::queue::Priority;
-use crate::reply::CandlesEvent;
+use crate::reply::{CandlesEvent, SlowKind};
 use crate::value::Statement;
 use crate::writer::{Asker, Held, Waited, Work, after_ms, candles_event, lock, times};
 
@@ -69,9 +69,24 @@ impl Handle {
         let writer = &self.store.writer;
         let _trial = writer.admit()?;
         let start = Instant::now();
-        let mut held = self.take(start)?;
-        let deadline = self.deadline(start);
-        self.begin(&mut held, start, deadline)
+        let mut waited = Waited::default();
+        let result = self.write_at(start, &mut waited, apply, event, overtakes);
+        writer.tell_if_slow(SlowKind::Write, start, waited, None);
+        result
+    }
+
+    fn write_at<T>(
+        &self,
+        start: Instant,
+        waited: &mut Waited,
+        apply: impl FnOnce(&mut dyn WriteSession) -> Result<T>,
+        event: impl FnOnce(&T) -> Option<CandlesEvent>,
+        overtakes: impl FnOnce(&crate::writer::Writer),
+    ) -> Result<T> {
+        let writer = &self.store.writer;
+        let mut held = self.take(start, waited)?;
+        let session = held.session();
+        self.wait(&mut || session.try_begin(), start, waited)
             .inspect_err(|error| writer.write_failed(error))?;
         let began = Instant::now();
         let applied = apply(held.session()).and_then(|done| {
@@ -109,8 +124,15 @@ impl Handle {
         start + Duration::from_secs_f64(self.store.options.busy_timeout_ms / 1_000.0)
     }
 
-    /// Takes the writing session for a synchronous call.
-    pub(super) fn take(&self, start: Instant) -> Result<Held> {
+    /// Takes the writing session for a synchronous call that began to wait at `start`, and adds to what it has
+    /// waited.
+    pub(super) fn take(&self, start: Instant, waited: &mut Waited) -> Result<Held> {
+        let taken = self.take_session(start);
+        waited.time = start.elapsed();
+        taken
+    }
+
+    fn take_session(&self, start: Instant) -> Result<Held> {
         self.check_writable()?;
         let token = &self.store.writer.token;
         if let Some(held) = token.try_take(Asker::Caller)? {
@@ -150,26 +172,26 @@ impl Handle {
         }
     }
 
-    fn begin(&self, held: &mut Held, start: Instant, deadline: Instant) -> Result<()> {
-        let session = held.session();
-        self.wait(&mut || session.try_begin(), start, deadline)
-    }
-
+    /// Tries a step that needs the file's lock until the deadline of a call that began at `start`.
     pub(super) fn wait(
         &self,
         step: &mut dyn FnMut() -> Result<()>,
         start: Instant,
-        deadline: Instant,
+        waited: &mut Waited,
     ) -> Result<()> {
         let writer = &self.store.writer;
-        writer.file_lock.wait(step, &mut |waited| {
+        let deadline = self.deadline(start);
+        let (more, outcome) = writer.wait_for_lock(step, &mut |waited| {
             (Instant::now() >= deadline).then(|| {
                 writer.timed_out(Waited {
                     time: start.elapsed(),
                     ..waited
                 })
             })
-        })
+        });
+        waited.time += more.time;
+        waited.attempts += more.attempts;
+        outcome
     }
 
     pub fn enqueue_upsert(
