@@ -546,7 +546,9 @@ describe('a second handle on the same file and thread', () => {
     expect(() => second.upsertCandles(TABLE, SYMBOL, candles(2))).toThrow(refused);
     expect(() => second.deleteCandles(TABLE, SYMBOL)).toThrow(refused);
     expect(() => second.db.exec('DELETE FROM candles_15')).toThrow(refused);
-    expect(() => second.db.transaction(() => second.upsertCandle(TABLE, SYMBOL, candle(0)))()).toThrow(refused);
+    expect(() => second.db.transaction(() => second.upsertCandle(TABLE, SYMBOL, candle(0)))()).toThrow(
+      refused,
+    );
     expect(() => second.db.exec('BEGIN')).toThrow(refused);
     // Reads do not wait for anybody, and the queue waits.
     expect(all(second)).toEqual([]);
