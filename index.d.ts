@@ -671,4 +671,6 @@ export class CandleStoreError extends Error {
   readonly attempts?: number;
   /** The process that holds the write lock, where that can be known. */
   readonly holderPid?: number;
+  /** With `BREAKER_OPEN`: when the next write is let through, in milliseconds from now. */
+  readonly retryInMs?: number;
 }
