@@ -59,7 +59,10 @@ export interface StoreOptions {
   tailCacheBytes?: number;
   /** Counting that takes longer is done in the background; 0 to 10,000. Default 20. See `getStats`. */
   statsBudgetMs?: number;
-  /** Pauses between attempts to write. Accepted and not yet used. */
+  /**
+   * Pauses between attempts at a group of queued writes that lost its lock half-way, that the disk refused, or that got no
+   * lock for 10 s. A live or a synchronous write ends a pause.
+   */
   retry?: {
     /** First pause; 1 to 60,000. Default 50. */
     baseMs?: number;
@@ -70,11 +73,18 @@ export interface StoreOptions {
     /** Random part added to each pause; 0 to 60,000. Default 50. */
     jitterMs?: number;
   };
-  /** When to stop trying to write to a disk that refuses. Accepted and not yet used. */
+  /**
+   * When to stop trying to write to a disk that refuses: a full disk opens the circuit breaker at once. While it is open,
+   * queued writes stay in the queue, new ones are refused with `BREAKER_OPEN`, and reads go on. Waiting for locks never
+   * opens it.
+   */
   breaker?: {
-    /** Failures in a row; 1 to 1,000. Default 3. */
+    /** I/O errors in a row that open it; 1 to 1,000. Default 3. */
     threshold?: number;
-    /** Time until the next trial; 100 to 86,400,000. Default 60,000. */
+    /**
+     * Time until a write is let through as a trial; 100 to 86,400,000. Default 60,000. Besides, the disk is asked every two
+     * seconds whether it takes a small write, and if so the trial is at once.
+     */
     recoveryMs?: number;
   };
   /** How long `close` without a deadline, `db.close()` and the end of the process wait for queued writes; 0 to 3,600,000. Default 1,200. */
@@ -612,7 +622,7 @@ export type ErrorCode =
   | 'TIMEOUT'
   /** The signal withdrew the work before it began. */
   | 'ABORTED'
-  /** Writing is paused because the disk refuses. Retryable. Reserved. */
+  /** Writing is suspended because the disk refuses; nothing was written. Has `retryInMs`. Retryable. See option `breaker`. */
   | 'BREAKER_OPEN'
   /** A constraint or a trigger of the database refused the row. */
   | 'CONSTRAINT'
@@ -620,7 +630,7 @@ export type ErrorCode =
   | 'SQL_ERROR'
   /** A write on a store, a handle or a file that is read-only. */
   | 'READ_ONLY'
-  /** The disk or its quota is full. Retryable. */
+  /** The disk or its quota is full. Retryable. Queued writes do not get it: they wait until there is room. */
   | 'DISK_FULL'
   /** The operating system failed to read or write. Retryable, unless `written` is 'unknown'. */
   | 'IO_ERROR'
