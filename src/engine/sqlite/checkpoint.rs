@@ -1,6 +1,6 @@
 //! A connection that does nothing but copy the write-ahead log into the database.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use super::failure::store_error;
 use crate::engine::{Checkpoint, Copied};
@@ -39,9 +39,37 @@ impl Checkpoint for Checkpointer {
             .failure(Failure::Transient));
         }
         let bytes = |pages: i64| u64::try_from(pages).unwrap_or(0) * self.page_bytes;
+        let missing_bytes = bytes(log - copied);
+        if missing_bytes > 0 {
+            self.flush_database();
+        }
         Ok(Copied {
             log_bytes: bytes(log),
-            missing_bytes: bytes(log - copied),
+            missing_bytes,
         })
+    }
+}
+
+impl Checkpointer {
+    /// Brings what was copied to the disk. SQLite leaves that to the checkpoint that copies the rest (walCheckpoint in
+    /// wal.c), whose flush would then be long, and others wait for that one. A failure only leaves it to that.
+    fn flush_database(&self) {
+        let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+        // SAFETY: the connection is open, and SQLITE_FCNTL_FILE_POINTER writes one pointer, to a file that the connection
+        // keeps open; its methods are those of the VFS that opened it, and xSync takes no lock.
+        unsafe {
+            let code = ffi::sqlite3_file_control(
+                self.connection.handle(),
+                c"main".as_ptr(),
+                ffi::SQLITE_FCNTL_FILE_POINTER,
+                (&raw mut file).cast(),
+            );
+            if code != ffi::SQLITE_OK || file.is_null() || (*file).pMethods.is_null() {
+                return;
+            }
+            if let Some(sync) = (*(*file).pMethods).xSync {
+                sync(file, ffi::SQLITE_SYNC_NORMAL);
+            }
+        }
     }
 }
