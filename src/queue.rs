@@ -351,18 +351,19 @@ impl<C> Queue<C> {
         true
     }
 
-    /// Waits until every write that has begun is settled or put back; false when some were put back.
-    pub fn wait_in_flight(&self) -> bool {
+    /// Waits until every write that has begun is settled; false as soon as one that `returned` names waits again.
+    pub fn wait_in_flight(&self, returned: impl Fn(&Entry<C>) -> bool) -> bool {
         let mut state = self.lock();
         let begun = state.in_flight.clone();
-        while state.in_flight.intersection(&begun).next().is_some() {
+        loop {
+            if state.lanes.iter().flatten().any(&returned) {
+                return false;
+            }
+            if state.in_flight.is_disjoint(&begun) {
+                return true;
+            }
             state = self.sleep(state, None);
         }
-        !state
-            .lanes
-            .iter()
-            .flatten()
-            .any(|entry| begun.contains(&entry.sequence))
     }
 
     /// Accepts nothing from here on.
