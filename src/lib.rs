@@ -19,9 +19,12 @@ pub mod histogram;
 pub mod options;
 pub mod overtaking;
 pub mod queue;
+#[cfg(all(test, feature = "shuttle"))]
+mod queue_model;
 pub mod reader;
 pub mod reply;
 pub mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 pub mod timeframe;

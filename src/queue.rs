@@ -3,10 +3,12 @@
 //! moment is done. It knows nothing of SQL and starts no thread; the clock is passed in.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How urgent a write is. Within one priority the order of acceptance holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
