@@ -106,11 +106,12 @@ impl Plain {
         }
     }
 
-    /// Removes what no newer write has left.
+    /// Removes what no newer write has left, which means one that a still newer one has not deleted.
     fn remove(&mut self, sequence: u64, series: usize, span: Span) -> u64 {
         let mut removed = 0;
         for key in keys(&self.candles, series, span) {
-            if self.wrote.get(&key).is_none_or(|newer| *newer <= sequence) {
+            let wrote = self.wrote.get(&key).filter(|newer| **newer > sequence);
+            if wrote.is_none_or(|newer| self.is_overtaken(*newer, key.0, key.1)) {
                 self.candles.remove(&key);
                 removed += 1;
             }
