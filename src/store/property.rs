@@ -217,3 +217,23 @@ proptest! {
         driver::run(&steps, budget_ms);
     }
 }
+
+#[test]
+fn a_savepoint_that_was_undone_overtakes_nothing_after_one_of_its_name_was_released() {
+    let upsert = || Write::Upsert(0, vec![(1, Close::Own)]);
+    let older = Enqueue {
+        handle: 1,
+        priority: Priority::Live,
+        timeout_ms: None,
+        write: upsert(),
+    };
+    let steps = vec![
+        Step::Enqueue(older),
+        Step::Savepoint(false),
+        Step::Now(0, upsert()),
+        Step::Savepoint(false),
+        Step::Release(false),
+        Step::RollbackTo(false),
+    ];
+    driver::run(&[Step::Lease(0, false, steps, End::Commit)], 20.0);
+}
