@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Raw, Span};
 use crate::engine::Upserted;
 use crate::error::{Code, Result, Written as Certainty};
+use crate::queue::Priority;
 use crate::reply::{Answer, Written};
 
 /// Candles by series and time, each with its close.
@@ -34,6 +35,7 @@ impl Given {
 #[derive(Debug)]
 pub struct Call {
     pub sequence: u64,
+    pub priority: Priority,
     pub write: Given,
     pub may_time_out: bool,
     pub may_be_closed: bool,
@@ -69,6 +71,8 @@ pub struct Plain {
     /// By candle, the newest upsert that was committed.
     wrote: BTreeMap<(usize, i64), u64>,
     deleted: Vec<(usize, Span, u64)>,
+    /// By priority, the write begun last.
+    begun: [u64; 3],
     /// Candles inserted less candles deleted, by what the calls were told.
     pub balance: i64,
 }
@@ -169,6 +173,11 @@ impl Plain {
             call.withdrawn == Some(true),
             "{call:?}: {result:?}"
         );
+        if matches!(refused, None | Some(Code::Constraint)) {
+            let begun = &mut self.begun[call.priority as usize];
+            assert!(*begun < call.sequence, "{call:?} was begun after {begun}");
+            *begun = call.sequence;
+        }
         match (&call.write, result) {
             (Given::Upsert(series, rows), Ok(Answer::Written(written))) => {
                 assert_eq!(written.sequence, call.sequence);
@@ -253,6 +262,7 @@ impl Plain {
     pub fn forget(&mut self) {
         self.wrote.clear();
         self.deleted.clear();
+        self.begun = [0; 3];
     }
 
     /// What a caller did in one transaction on its own thread. Nothing is done that fails.
