@@ -19,7 +19,7 @@ use crate::sync::Mutex;
 use crate::testing::{FRAME, owned};
 
 /// Schedules of each kind that a model is run under.
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 1_000;
 const CAPACITY: usize = 4;
 /// What the queue calls aged, and how many newer writes may go before one that is.
 const AGEING: Duration = Duration::from_secs(1);
@@ -55,6 +55,14 @@ struct Database {
     plain: PlainMap,
     /// By priority, the write committed last.
     lanes: [u64; 3],
+}
+
+impl Database {
+    /// What must hold after every commit.
+    fn assert_plain(&self) {
+        let plain = self.plain.candles();
+        assert_eq!(self.candles, plain, "not what a plain map holds");
+    }
 }
 
 /// What the candles must be: of all committed writes the one accepted last counts.
@@ -225,6 +233,7 @@ impl World {
                         .wrote(FRAME, &self.symbol, times, entry.sequence);
                 }
             }
+            database.assert_plain();
             drop(database);
             self.queue
                 .make_room(group.iter().map(|entry| (entry.rows, entry.bytes)));
@@ -310,9 +319,7 @@ impl World {
         self.assert_settled(u64::MAX, |_| true);
         let ledger = self.ledger.lock().unwrap();
         assert_eq!(ledger.settled.len(), ledger.accepted.len());
-        let database = self.database.lock().unwrap();
-        let plain = database.plain.candles();
-        assert_eq!(database.candles, plain, "not what a plain map holds");
+        self.database.lock().unwrap().assert_plain();
         let (depth, in_flight) = self.queue.depth(self.now());
         assert!(in_flight == 0 && depth.iter().all(|lane| lane.batches == 0));
         assert_eq!(self.queue.next_deadline(), None);
@@ -377,6 +384,19 @@ fn of_all_accepted_writes_to_a_candle_the_newest_stays() {
         });
         let producers = (0..3).map(|number| producer(number, 2));
         run(3, 2, producers.chain([synchronous]).collect());
+    });
+}
+
+#[test]
+fn a_synchronous_write_is_not_undone_by_an_older_queued_one() {
+    check(SCHEDULES, || {
+        let writing = thread(|world| {
+            for _ in 0..2 {
+                world.push(0, Priority::Live, &[1], None);
+                world.write_now(1);
+            }
+        });
+        run(1, 1, vec![writing]);
     });
 }
 
