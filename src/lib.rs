@@ -21,10 +21,13 @@ pub mod options;
 pub mod overtaking;
 mod proc_locks;
 pub mod queue;
+#[cfg(all(test, feature = "shuttle"))]
+mod queue_model;
 pub mod reader;
 pub mod reply;
 pub mod retry;
 pub mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 pub mod timeframe;

@@ -73,14 +73,14 @@ impl Overtaking {
         }
     }
 
-    /// The times inside a range at which writes newer than `sequence` have left candles.
+    /// The times inside a range at which writes newer than `sequence` have left candles, each with the newest of them.
     pub fn written_in(
         &self,
         timeframe: Timeframe,
         symbol: &Arc<str>,
         range: TimeRange,
         sequence: u64,
-    ) -> Vec<i64> {
+    ) -> Vec<(i64, u64)> {
         if self.newest <= sequence {
             return Vec::new();
         }
@@ -91,8 +91,25 @@ impl Overtaking {
             .filter(|(time, newer)| {
                 **newer > sequence && range.after < **time && **time < range.before
             })
-            .map(|(time, _)| *time)
+            .map(|(time, newer)| (*time, *newer))
             .collect()
+    }
+
+    /// Whether a deletion newer than `sequence` has removed a candle.
+    pub fn has_deleted(
+        &self,
+        timeframe: Timeframe,
+        symbol: &Arc<str>,
+        time: i64,
+        sequence: u64,
+    ) -> bool {
+        self.deletions.iter().any(|(of, named, range, newer)| {
+            *newer > sequence
+                && *of == timeframe
+                && named == symbol
+                && range.after < time
+                && time < range.before
+        })
     }
 
     /// The rows of an older write that no newer one has overtaken; `None` when that is all of them.
@@ -111,13 +128,7 @@ impl Overtaking {
             series
                 .and_then(|series| series.get(&time))
                 .is_some_and(|newer| *newer > sequence)
-                || self.deletions.iter().any(|(of, named, range, newer)| {
-                    *newer > sequence
-                        && *of == timeframe
-                        && named == symbol
-                        && range.after < time
-                        && time < range.before
-                })
+                || self.has_deleted(timeframe, symbol, time, sequence)
         };
         if !rows.iter().any(|(row, _)| overtaken(row[0] as i64)) {
             return None;
@@ -206,8 +217,23 @@ mod tests {
             after: 2,
             before: 9,
         };
-        assert_eq!(overtaking.written_in(FRAME, &symbol, range, 6), [3]);
+        assert_eq!(overtaking.written_in(FRAME, &symbol, range, 6), [(3, 7)]);
         assert!(overtaking.written_in(FRAME, &symbol, range, 7).is_empty());
+    }
+
+    #[test]
+    fn a_write_that_a_newer_deletion_has_overtaken_has_left_nothing() {
+        let symbol: Arc<str> = "X:Y".into();
+        let mut overtaking = Overtaking::default();
+        overtaking.wrote(FRAME, &symbol, [2, 3].into_iter(), 7);
+        let range = TimeRange {
+            after: 2,
+            before: 9,
+        };
+        overtaking.deleted(FRAME, &symbol, range, 8);
+        assert!(overtaking.has_deleted(FRAME, &symbol, 3, 7));
+        assert!(!overtaking.has_deleted(FRAME, &symbol, 2, 7));
+        assert!(!overtaking.has_deleted(FRAME, &symbol, 3, 8));
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! clock is passed in.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How urgent a write is. Within one priority the order of acceptance holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -364,6 +366,12 @@ impl<C> Queue<C> {
         group
     }
 
+    /// How many writes have left the lanes whose callers have not been told.
+    #[cfg(test)]
+    pub fn untold(&self) -> usize {
+        self.lock().untold.len()
+    }
+
     /// The next write to begin.
     #[cfg(test)]
     pub fn begin_next(&self, now: Instant) -> Option<Entry<C>> {
@@ -504,14 +512,19 @@ impl<C> Queue<C> {
         true
     }
 
-    /// Waits until every write that has left the queue is settled or put back; false when some were put back.
-    pub fn wait_in_flight(&self) -> bool {
+    /// Waits until every write that has begun is settled; false as soon as one that `returned` names waits again.
+    pub fn wait_in_flight(&self, returned: impl Fn(&Entry<C>) -> bool) -> bool {
         let mut state = self.lock();
         let begun = state.untold.clone();
-        while state.untold.intersection(&begun).next().is_some() {
+        loop {
+            if state.entries().any(&returned) {
+                return false;
+            }
+            if state.untold.is_disjoint(&begun) {
+                return true;
+            }
             state = self.sleep(state, None);
         }
-        !state.entries().any(|entry| begun.contains(&entry.sequence))
     }
 
     /// Accepts nothing from here on.

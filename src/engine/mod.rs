@@ -140,6 +140,8 @@ pub enum Step {
     Savepoint(String),
     /// Everything since the savepoint was undone.
     RolledBackTo(String),
+    /// The savepoint, and every later one, is no more.
+    Released(String),
 }
 
 /// The session that writes.

@@ -152,8 +152,15 @@ impl Lease {
                             self.savepoints.truncate(place + 1);
                         }
                         // Begun by the savepoint itself: everything is undone.
-                        None => self.touched.clear(),
+                        None => {
+                            self.touched.clear();
+                            self.savepoints.clear();
+                        }
                     }
+                }
+                Step::Released(name) => {
+                    let place = self.savepoints.iter().rposition(|(known, _)| known == name);
+                    self.savepoints.truncate(place.unwrap_or(0));
                 }
             }
         }

@@ -3,6 +3,8 @@
 
 mod handle;
 mod lease;
+#[cfg(test)]
+mod property;
 mod registry;
 #[cfg(test)]
 pub mod tests;

@@ -99,9 +99,17 @@ impl Work {
                 symbol,
                 range,
             } => {
+                // A newer write that a still newer deletion has overtaken has left nothing to keep.
+                let is_left = |(time, wrote): &(i64, u64)| {
+                    !newer
+                        .iter()
+                        .any(|newer| newer.has_deleted(*timeframe, symbol, *time, *wrote))
+                };
                 let mut kept: Vec<i64> = newer
                     .iter()
                     .flat_map(|newer| newer.written_in(*timeframe, symbol, *range, sequence))
+                    .filter(is_left)
+                    .map(|(time, _)| time)
                     .collect();
                 kept.sort_unstable();
                 kept.dedup();

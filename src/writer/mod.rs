@@ -176,12 +176,16 @@ impl Writer {
         self.tell_drained();
     }
 
-    /// Fails what one handle has waiting, because it was closed and its deadline has passed.
+    /// Fails what one handle has waiting, because it was closed and its deadline has passed. What of it has begun is
+    /// waited for: its outcome is told as it comes, and if it is undone it fails like the rest.
     pub fn give_up_of(&self, sink: &Arc<dyn Sink>) {
-        let entries = self
-            .queue
-            .withdraw_where(|entry| Arc::ptr_eq(&entry.command.reply.sink, sink));
-        self.give_up(entries, |_| closed_too_early());
+        let own = |entry: &Entry<Command>| Arc::ptr_eq(&entry.command.reply.sink, sink);
+        loop {
+            self.give_up(self.queue.withdraw_where(own), |_| closed_too_early());
+            if self.queue.wait_in_flight(own) {
+                return;
+            }
+        }
     }
 
     /// Settles `reply` when everything accepted so far is settled.

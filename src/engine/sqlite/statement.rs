@@ -375,14 +375,15 @@ fn run_control(
         }
         steps.push(Step::RolledBackTo(name));
     }
-    if let Some(name) = savepoint_name(&given.sql, "RELEASE")
-        && let Some(open) = &mut session.savepoints
-    {
-        open.truncate(open.iter().rposition(|known| *known == name).unwrap_or(0));
-        // The savepoint that began the transaction: SQLite would have committed without our BEGIN around it.
-        if open.is_empty() {
-            control(session, "COMMIT")?;
+    if let Some(name) = savepoint_name(&given.sql, "RELEASE") {
+        if let Some(open) = &mut session.savepoints {
+            open.truncate(open.iter().rposition(|known| *known == name).unwrap_or(0));
+            // The savepoint that began the transaction: SQLite would have committed without our BEGIN around it.
+            if open.is_empty() {
+                control(session, "COMMIT")?;
+            }
         }
+        steps.push(Step::Released(name));
     }
     if !outside && !session.in_transaction() {
         if rolls_back {

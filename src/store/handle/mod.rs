@@ -157,10 +157,6 @@ impl Handle {
             .wait_settled(writer.queue.last_sequence(), Some(deadline))
         {
             writer.give_up_of(&self.sink);
-            // A group that has begun may hold more of them: its outcome is told as it comes.
-            while !writer.queue.wait_in_flight() {
-                writer.give_up_of(&self.sink);
-            }
         }
         self.store.release(deadline);
         writer.remove_listener(&self.sink);

@@ -22,8 +22,8 @@ impl Handle {
         let timeframe = self.timeframe(minutes)?;
         let symbol: Arc<str> = symbol.into();
         let writer = &self.store.writer;
-        let sequence = writer.queue.take_sequence();
         if let Some(lease) = lock(&self.lease).as_mut() {
+            let sequence = writer.queue.take_sequence();
             let remember = writer.wants_candles() || writer.queue.oldest_waiting().is_some();
             return lease.upsert(timeframe, &symbol, rows, sequence, remember);
         }
@@ -31,7 +31,7 @@ impl Handle {
         self.write(
             |session| session.upsert(timeframe, &symbol, rows),
             event,
-            |writer| {
+            |writer, sequence| {
                 writer
                     .overtaking()
                     .wrote(timeframe, &symbol, times(rows), sequence);
@@ -44,14 +44,14 @@ impl Handle {
         self.check_writable()?;
         let timeframe = self.timeframe(minutes)?;
         let symbol: Arc<str> = symbol.into();
-        let sequence = self.store.writer.queue.take_sequence();
         if let Some(lease) = lock(&self.lease).as_mut() {
+            let sequence = self.store.writer.queue.take_sequence();
             return lease.delete(timeframe, &symbol, range, sequence);
         }
         self.write(
             |session| session.delete(timeframe, &symbol, range),
             |_| None,
-            |writer| {
+            |writer, sequence| {
                 writer
                     .overtaking()
                     .deleted(timeframe, &symbol, range, sequence);
@@ -64,7 +64,7 @@ impl Handle {
         &self,
         apply: impl FnOnce(&mut dyn WriteSession) -> Result<T>,
         event: impl FnOnce(&T) -> Option<CandlesEvent>,
-        overtakes: impl FnOnce(&crate::writer::Writer),
+        overtakes: impl FnOnce(&crate::writer::Writer, u64),
     ) -> Result<T> {
         let writer = &self.store.writer;
         let _trial = writer.admit()?;
@@ -81,7 +81,7 @@ impl Handle {
         waited: &mut Waited,
         apply: impl FnOnce(&mut dyn WriteSession) -> Result<T>,
         event: impl FnOnce(&T) -> Option<CandlesEvent>,
-        overtakes: impl FnOnce(&crate::writer::Writer),
+        overtakes: impl FnOnce(&crate::writer::Writer, u64),
     ) -> Result<T> {
         let writer = &self.store.writer;
         let mut held = self.take(start, waited)?;
@@ -89,6 +89,8 @@ impl Handle {
         self.wait(&mut || session.try_begin(), start, waited)
             .inspect_err(|error| writer.write_failed(error))?;
         let began = Instant::now();
+        // Accepted now: what others have accepted and committed while this waited is older.
+        let sequence = writer.queue.take_sequence();
         let applied = apply(held.session()).and_then(|done| {
             writer.counts.committing(|| {
                 held.session()
@@ -100,7 +102,7 @@ impl Handle {
         match &applied {
             Ok(_) => {
                 if writer.queue.oldest_waiting().is_some() {
-                    overtakes(writer);
+                    overtakes(writer, sequence);
                 }
                 writer.committed(held.session());
             }
