@@ -4,7 +4,8 @@
 // here would cost several times what all else of a candle does. What is packed are doubles, of each footprint:
 //   levels > 0, fields of a level; of each level: characters of its price, its fields, the price's characters
 //   or -bytes of a ready text, the text: a footprint of any other shape goes through JSON.stringify
-// Characters are padded to whole doubles. `src/footprint.rs` reads this.
+// True and false, which an imbalance may be, are Infinity and -Infinity, which no number here is. Characters are padded
+// to whole doubles. `src/footprint.rs` reads this.
 
 /** What a level can hold to be packed, in this order; the first two must be there. */
 const FIELDS = ['bid', 'ask', 'delta', 'imbalance'];
@@ -71,7 +72,7 @@ class Footprints {
   }
 
   /**
-   * Packs levels that are plain objects of finite numbers; 0 where something is not, or JSON.stringify might make
+   * Packs levels that are plain objects of finite numbers (an imbalance may be true or false); 0 where something is not, or JSON.stringify might make
    * something else of it. What it would ask the caller's objects for is asked here once, in the same order.
    * @returns {number} where the footprint ends
    */
@@ -127,8 +128,9 @@ class Footprints {
       }
       if (fields > 3) {
         const { imbalance } = level;
-        if (!(typeof imbalance === 'number' && imbalance - imbalance === 0)) return 0;
-        doubles[at++] = imbalance;
+        if (imbalance === true || imbalance === false) doubles[at++] = imbalance ? Infinity : -Infinity;
+        else if (typeof imbalance === 'number' && imbalance - imbalance === 0) doubles[at++] = imbalance;
+        else return 0;
       }
       const start = at * 8;
       for (let i = 0; i < length; i++) {

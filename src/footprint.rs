@@ -44,7 +44,11 @@ fn push_footprint(text: &mut Vec<u8>, packed: &mut Packed<'_>) -> Option<()> {
         let mut numbers = Packed(numbers);
         for field in fields {
             text.extend_from_slice(field);
-            push_number(text, numbers.number()?);
+            match numbers.number()? {
+                f64::INFINITY => text.extend_from_slice(b"true"),
+                f64::NEG_INFINITY => text.extend_from_slice(b"false"),
+                number => push_number(text, number),
+            }
         }
         text.push(b'}');
     }
@@ -121,15 +125,16 @@ mod tests {
         let given = two_levels()
             .numbers(&[-(ready.len() as f64)])
             .characters(ready.as_bytes())
-            .numbers(&[1.0, 4.0, 1.0, 1.0, 2.0, 3.0, 4.0])
-            .characters(b"7");
+            .numbers(&[2.0, 4.0, 1.0, 1.0, 2.0, -3.0, 0.5])
+            .characters(b"7")
+            .numbers(&[0.0, 0.0, 0.0, 0.0, f64::INFINITY]);
         let texts = texts(&given.0).unwrap();
         let lines: Vec<_> = texts.lines().collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[1], ready);
         assert_eq!(
             lines[2],
-            r#"{"7":{"bid":1,"ask":2,"delta":3,"imbalance":4}}"#
+            r#"{"7":{"bid":1,"ask":2,"delta":-3,"imbalance":0.5},"":{"bid":0,"ask":0,"delta":0,"imbalance":true}}"#
         );
     }
 
