@@ -45,7 +45,8 @@ class LoopWatch {
       this.last = performance.now();
       this.looked = this.last;
       this.spent = spent();
-      setImmediate(() => this.turn());
+      this.nextTurn = () => this.turn();
+      setImmediate(this.nextTurn);
     }
   }
 
@@ -67,7 +68,7 @@ class LoopWatch {
       this.last = performance.now();
       this.looked = this.last;
     }
-    if (this.running) setImmediate(() => this.turn());
+    if (this.running) setImmediate(this.nextTurn);
   }
 
   async stop() {
