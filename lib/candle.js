@@ -1,14 +1,12 @@
 'use strict';
 
-// Candles as they cross to and from the native side: packed into rows of eleven doubles and one string of
-// footprints. This is where a candle is checked; the native side trusts what is packed here.
+// Candles as they cross to and from the native side: packed into rows of eleven doubles, with the footprints beside
+// them. This is where a candle is checked; the native side trusts what is packed here.
 
 const { CandleStoreError } = require('./errors');
 
 /** Doubles in a packed row: ten numbers and the mark of the footprint. */
 const ROW = 11;
-/** Rows for which there is room at once. */
-const USUAL_ROWS = 8_192;
 /** 2000-01-01 and 2100-01-01: what is outside cannot be a candle's time in milliseconds. */
 const FIRST_TIME = 946684800000;
 const LAST_TIME = 4102444800000;
@@ -19,11 +17,11 @@ const OPTIONAL = ['buyVolume', 'sellVolume', 'delta', 'tradeCount'];
 const FIELDS = ['time', ...REQUIRED, ...OPTIONAL, 'clusters'];
 
 /**
- * Packs one candle. Getters and toJSON() of the caller's may come back into the store, so all of them have run before
- * a place is taken; `prepare` is called between the two.
+ * Packs one candle into a row of `values` that begins at `at`, or throws. Getters and toJSON() of the caller's run
+ * here and may come back into the store.
  * Numbers are stored with `+ 0`, which turns -0 into 0, as every path and engine does.
  */
-function packCandle(packed, candle, index, where, prepare) {
+function packCandle(values, at, footprints, candle, index, where) {
   if (typeof candle !== 'object' || candle === null) throw invalidCandle(candle, index, where);
   const { time, open, high, low, close, volume } = candle;
   // x - x is 0 for every finite number and NaN for all else that is a number.
@@ -50,10 +48,7 @@ function packCandle(packed, candle, index, where, prepare) {
     throw invalidCandle(candle, index, where);
   }
   const { clusters } = candle;
-  const text = clusters ? footprintText(clusters, candle, index, where) : null;
-  if (prepare !== undefined) prepare();
-  const at = packed.take(text);
-  const { values } = packed;
+  if (clusters) addFootprint(footprints, clusters, candle, index, where);
   values[at] = time;
   values[at + 1] = open + 0;
   values[at + 2] = high + 0;
@@ -64,21 +59,19 @@ function packCandle(packed, candle, index, where, prepare) {
   values[at + 7] = sellVolume + 0;
   values[at + 8] = delta + 0;
   values[at + 9] = tradeCount + 0;
-  values[at + 10] = text === null ? 0 : 1;
+  values[at + 10] = clusters ? 1 : 0;
 }
 
-/** JSON text has no line feeds, which is why footprints can be joined with them. */
-function footprintText(clusters, candle, index, where) {
-  let text;
+function addFootprint(footprints, clusters, candle, index, where) {
+  let added = false;
   if (typeof clusters === 'object') {
     try {
-      text = JSON.stringify(clusters);
+      added = footprints.add(clusters);
     } catch (cause) {
       throw invalidCandle(candle, index, where, cause);
     }
   }
-  if (text === undefined) throw invalidCandle(candle, index, where);
-  return text;
+  if (!added) throw invalidCandle(candle, index, where);
 }
 
 /** The error for a candle that cannot be stored: which one, which field and why. */
@@ -135,58 +128,6 @@ function show(value) {
   return String(value);
 }
 
-/** A growing place to pack candles into. */
-class Packed {
-  constructor(rows = 1024) {
-    this.values = new Float64Array(Math.min(rows, USUAL_ROWS) * ROW);
-    this.count = 0;
-    this.texts = [];
-    this.textLength = 0;
-  }
-
-  clear() {
-    this.count = 0;
-    if (this.texts.length > 0) this.texts = [];
-    this.textLength = 0;
-  }
-
-  /** Adds one candle, or throws and is as before. */
-  add(candle, index, where, prepare) {
-    packCandle(this, candle, index, where, prepare);
-  }
-
-  addAll(candles, where) {
-    const count = candles.length;
-    // A sparse array may claim to be longer than memory is: more than the usual batch grows as it comes.
-    const expected = Math.min(count, USUAL_ROWS);
-    if ((this.count + expected) * ROW > this.values.length) this.grow(this.count + expected);
-    for (let index = 0; index < count; index++) this.add(candles[index], index, where);
-  }
-
-  /** The place of a new row, whose footprint is `text` or null. */
-  take(text) {
-    const at = this.count * ROW;
-    if (at + ROW > this.values.length) this.grow(this.count + 1);
-    if (text !== null) {
-      this.texts.push(text);
-      this.textLength += text.length;
-    }
-    this.count++;
-    return at;
-  }
-
-  grow(rows) {
-    const values = new Float64Array(Math.max(rows, (this.values.length / ROW) * 2) * ROW);
-    values.set(this.values.subarray(0, this.count * ROW));
-    this.values = values;
-  }
-
-  /** Every footprint, as the native side takes them. */
-  get clusters() {
-    return this.texts.length === 0 ? '' : this.texts.join('\n');
-  }
-}
-
 /**
  * Builds candles from packed rows, all of one shape.
  * @param {Float64Array} values packed rows; the mark of each is the length of its footprint's text or -1
@@ -229,4 +170,4 @@ function parseFootprint(text) {
   }
 }
 
-module.exports = { FIELDS, Packed, ROW, unpack };
+module.exports = { FIELDS, ROW, packCandle, unpack };

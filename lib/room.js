@@ -17,8 +17,11 @@ class Room {
     this.timer = null;
   }
 
-  /** Runs `attempt` now or when there is room; rejects at the deadline or when the signal says so. */
-  async get(attempt, { signal, timeoutMs }) {
+  /**
+   * Runs `attempt` now or when there is room; rejects at the deadline or when the signal says so.
+   * What it uses may change as soon as this has returned, unless `own` takes it over.
+   */
+  async get(attempt, { signal, timeoutMs }, own) {
     if (this.line.length === 0) {
       try {
         return attempt();
@@ -26,6 +29,7 @@ class Room {
         if (error.code !== 'QUEUE_FULL') throw error;
       }
     }
+    own?.();
     return new Promise((resolve, reject) => {
       const waiter = { attempt, resolve, reject, leave: () => {} };
       const giveUp = (error) => {

@@ -8,10 +8,11 @@ const { setInterval, clearInterval, setTimeout, clearTimeout } = require('node:t
 const { fileURLToPath } = require('node:url');
 
 const args = require('./arguments');
-const { Packed, ROW, unpack } = require('./candle');
+const { ROW, unpack } = require('./candle');
 const { Database, ReadingRunner, WritingRunner } = require('./database');
 const { CandleStoreError, fromNative, invalidArgument, native } = require('./errors');
 const { NativeStore, statNames } = require('./native');
+const { Packed, withPacked } = require('./packed');
 const { Pending } = require('./pending');
 const { Room } = require('./room');
 const { rowsAsObjects, statementOf } = require('./statement');
@@ -35,8 +36,7 @@ const EVENT_BITS = {
   breaker: 32,
 };
 
-/** Synchronous writes and reads use these; a caller's getter that calls the store meanwhile finds them taken. */
-let sharedPacked = new Packed();
+/** Synchronous reads use these. */
 const sharedRows = new Float64Array(SHARED_ROWS * ROW);
 
 /** What callbacks do that must not keep a store from being collected; set by the class, whose privates they use. */
@@ -87,7 +87,7 @@ class CandleStore extends EventEmitter {
     const stored = args.checkSymbol(symbol);
     const where = { table: `candles_${minutes}`, symbol: stored };
     if (this.#transaction.open) {
-      this.#transaction.add(minutes, stored, candle, 0, where);
+      this.#transaction.add(minutes, stored, candle, where);
       return;
     }
     withPacked(
@@ -111,7 +111,8 @@ class CandleStore extends EventEmitter {
   }
 
   #upsert(minutes, symbol, packed) {
-    native(() => this.#native.upsert(minutes, symbol, packed.values, packed.count, packed.clusters));
+    const { values, count, footprints } = packed;
+    native(() => this.#native.upsert(minutes, symbol, values, count, footprints.bytes, footprints.used));
   }
 
   deleteCandles(table, symbol, range = {}) {
@@ -182,25 +183,23 @@ class CandleStore extends EventEmitter {
     const checked = args.checkWriteOptions(options, ['atomic']);
     const atomic = args.checkBoolean('atomic', options.atomic ?? true);
     const where = { table: `candles_${minutes}`, symbol: stored };
-    const packed = new Packed(Math.max(candles.length, 1));
-    packed.addAll(candles, where);
-    const push = (part) => (id, timeoutMs) =>
-      this.#native.enqueueUpsert(
-        minutes,
-        stored,
-        part.values,
-        part.count,
-        part.clusters,
-        id,
-        checked.priority,
-        timeoutMs,
-      );
-    if (atomic || packed.count <= this.#maxBatchRows)
-      return this.#enqueue(push(packed), checked, writtenRows);
-    const outcomes = await settleAll(
-      slices(packed, this.#maxBatchRows).map((part) => this.#enqueue(push(part), checked, writtenRows)),
-    );
+    const enqueue = (packed) => this.#enqueueRows(minutes, stored, packed, checked);
+    if (atomic || candles.length <= this.#maxBatchRows)
+      return withPacked((packed) => packed.addAll(candles, where), enqueue);
+    const outcomes = await settleAll(packSlices(candles, this.#maxBatchRows, where).map(enqueue));
     return outcomes.reduce(addOutcomes);
+  }
+
+  /** The rows are copied before this returns, to the native side or, when they have to wait for room, here. */
+  #enqueueRows(minutes, symbol, packed, options) {
+    let rows = packed;
+    const push = (id, timeoutMs) => {
+      const { values, count, footprints } = rows;
+      const { bytes, used } = footprints;
+      const { priority } = options;
+      return this.#native.enqueueUpsert(minutes, symbol, values, count, bytes, used, id, priority, timeoutMs);
+    };
+    return this.#enqueue(push, options, writtenRows, () => (rows = packed.copy()));
   }
 
   async enqueueDelete(table, symbol, range = {}, options = {}) {
@@ -242,8 +241,11 @@ class CandleStore extends EventEmitter {
     });
   }
 
-  /** Hands a write to the queue, waiting for room where the options say so; `shape` makes the caller's result. */
-  async #enqueue(push, { signal, timeoutMs }, shape) {
+  /**
+   * Hands a write to the queue, waiting for room where the options say so; `shape` makes the caller's result.
+   * `own` is called before the write waits for room: after that only memory of its own may be used.
+   */
+  async #enqueue(push, { signal, timeoutMs }, shape, own) {
     if (signal?.aborted) throw args.aborted(signal, 'no');
     // What the open transaction has gathered was accepted before this write.
     if (this.#transaction.open) this.#transaction.handOver();
@@ -259,7 +261,9 @@ class CandleStore extends EventEmitter {
       signal?.addEventListener('abort', withdraw, { once: true });
       return { settled: this.#pending.wait(id, () => signal?.removeEventListener('abort', withdraw)) };
     };
-    const { settled } = this.#room.waits ? await this.#room.get(attempt, { signal, timeoutMs }) : attempt();
+    const { settled } = this.#room.waits
+      ? await this.#room.get(attempt, { signal, timeoutMs }, own)
+      : attempt();
     return shape(await settled);
   }
 
@@ -550,30 +554,15 @@ function ownStatement(sql, params) {
   return statementOf(sql, params === undefined || params === null ? [] : [params]);
 }
 
-/** Packs into the shared place, or into a new one when a getter of the caller's has come back into the store. */
-function withPacked(fill, use) {
-  const packed = sharedPacked ?? new Packed();
-  sharedPacked = null;
-  try {
-    packed.clear();
-    fill(packed);
-    return use(packed);
-  } finally {
-    sharedPacked = packed;
-  }
-}
-
-/** Parts of at most `rows` rows that share the packed values. */
-function slices(packed, rows) {
+/** Candles packed in parts of at most `rows` rows, all of them checked before the first is written. */
+function packSlices(candles, rows, where) {
+  const { length } = candles;
   const parts = [];
-  let text = 0;
-  for (let start = 0; start < packed.count; start += rows) {
-    const count = Math.min(rows, packed.count - start);
-    const values = packed.values.subarray(start * ROW, (start + count) * ROW);
-    let marked = 0;
-    for (let row = 0; row < count; row++) marked += values[row * ROW + ROW - 1];
-    parts.push({ values, count, clusters: packed.texts.slice(text, text + marked).join('\n') });
-    text += marked;
+  for (let start = 0; start < length; start += rows) {
+    const end = Math.min(start + rows, length);
+    const part = new Packed(end - start);
+    part.addAll(candles, where, start, end);
+    parts.push(part);
   }
   return parts;
 }

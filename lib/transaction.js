@@ -5,13 +5,13 @@
 // upsertCandles(). The lease itself is the native side's. A deferred transaction takes it only when something needs it:
 // one that gathers candles of one series and nothing else is a single write, and no lock is held while JS runs.
 
-const { Packed } = require('./candle');
 const { invalidArgument, native } = require('./errors');
+const { Packed, withPacked } = require('./packed');
 const { statementOf } = require('./statement');
 
-/** Gathered rows and characters of footprints after which they are handed over. */
+/** Gathered rows and doubles of footprints after which they are handed over. */
 const MOST_ROWS = 5_000;
-const MOST_TEXT = 4 << 20;
+const MOST_DOUBLES = 512 << 10;
 
 const ROLLS_BACK = /^(?:[\s;]|--[^\n]*\n|\/\*[^]*?\*\/)*rollback\b/i;
 
@@ -30,8 +30,14 @@ class Transaction {
   }
 
   /** Adds one candle to the transaction; it is checked now and stored at the hand-over. */
-  add(minutes, symbol, candle, index, where) {
-    this.packed.add(candle, index, where, () => this.turnTo(minutes, symbol));
+  add(minutes, symbol, candle, where) {
+    withPacked(
+      (one) => one.add(candle, 0, where),
+      (one) => {
+        this.turnTo(minutes, symbol);
+        this.packed.append(one);
+      },
+    );
   }
 
   /** Makes room for a candle of this series. */
@@ -39,7 +45,7 @@ class Transaction {
     // A getter of the candle's may have ended what the candle was to become part of.
     if (!this.open)
       throw invalidArgument('the transaction ended while the candle was read; nothing was written');
-    const full = this.packed.count >= MOST_ROWS || this.packed.textLength >= MOST_TEXT;
+    const full = this.packed.count >= MOST_ROWS || this.packed.footprints.used >= MOST_DOUBLES;
     const same = minutes === this.minutes && symbol === this.symbol;
     if (same && !full) return;
     if (this.packed.count > 0) this.handOver();
@@ -66,9 +72,10 @@ class Transaction {
   store() {
     const { packed } = this;
     if (packed.count === 0) return;
-    const { values, count, clusters } = packed;
+    const { values, count, footprints } = packed;
+    const { bytes, used } = footprints;
     packed.clear();
-    native(() => this.native.upsert(this.minutes, this.symbol, values, count, clusters));
+    native(() => this.native.upsert(this.minutes, this.symbol, values, count, bytes, used));
   }
 
   discard() {

@@ -52,7 +52,7 @@ impl<'a> Rows<'a> {
         let given = if clusters.is_empty() {
             0
         } else {
-            clusters.bytes().filter(|byte| *byte == b'\n').count() + 1
+            line_feeds(clusters) + 1
         };
         if marked != given {
             return Err(StoreError::new(
@@ -94,6 +94,17 @@ impl<'a> Rows<'a> {
             )
         })
     }
+}
+
+/// Counts in parts that fit into a byte, which the compiler makes vectors of: a batch may have megabytes of footprints.
+fn line_feeds(text: &str) -> usize {
+    let parts = text.as_bytes().chunks(usize::from(u8::MAX));
+    parts
+        .map(|part| {
+            let count: u8 = part.iter().map(|byte| u8::from(*byte == b'\n')).sum();
+            usize::from(count)
+        })
+        .sum()
 }
 
 /// Packed rows that belong to the queue.

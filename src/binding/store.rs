@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use napi::Env;
-use napi::bindgen_prelude::{Either, Float64Array, Float64ArraySlice, Function, Unknown};
+use napi::bindgen_prelude::{
+    Either, Float64Array, Float64ArraySlice, Function, Uint8ArraySlice, Unknown,
+};
 use napi_derive::napi;
 use serde::Serialize;
 
@@ -15,6 +17,7 @@ use super::value::Cell;
 use super::{call, environment, stats, to_json};
 use crate::candle::{OddCell, ROW, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Result, StoreError};
+use crate::footprint;
 use crate::options::Options;
 use crate::queue::Priority;
 use crate::reply::{Answer, Event, Reply, Sink};
@@ -159,15 +162,24 @@ fn odd(cells: &[OddCell]) -> Vec<Odd> {
         .collect()
 }
 
-fn rows<'a>(values: &'a [f64], count: u32, clusters: &'a str) -> Result<Rows<'a>> {
-    match values.get(..count as usize * ROW) {
-        Some(values) => Rows::new(values, clusters),
-        None => Err(StoreError::new(
+/// Hands over candles packed in JS: rows of doubles, and footprints that become text here.
+fn with_rows<T>(
+    values: &[f64],
+    count: u32,
+    footprints: &[u8],
+    used: u32,
+    take: impl FnOnce(Rows<'_>) -> Result<T>,
+) -> Result<T> {
+    let values = values.get(..count as usize * ROW);
+    let footprints = footprints.get(..used as usize * size_of::<f64>());
+    let (Some(values), Some(footprints)) = (values, footprints) else {
+        return Err(StoreError::new(
             Code::InvalidArgument,
             "the packed candles are shorter than their count says; was the array detached?",
         )
-        .not_written()),
-    }
+        .not_written());
+    };
+    take(Rows::new(values, &footprint::texts(footprints)?)?)
 }
 
 fn enqueue_options(id: f64, priority: u32, timeout_ms: f64) -> EnqueueOptions {
@@ -227,18 +239,23 @@ impl NativeStore {
     }
 
     #[napi]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "flat arguments cross into Rust cheaper than an object"
+    )]
     pub fn upsert(
         &self,
         minutes: u32,
         symbol: String,
         values: Float64ArraySlice<'_>,
         count: u32,
-        clusters: String,
+        footprints: Uint8ArraySlice<'_>,
+        footprints_used: u32,
     ) -> napi::Result<UpsertAnswer> {
         call(|| {
-            let done = self
-                .handle
-                .upsert(minutes, &symbol, rows(&values, count, &clusters)?)?;
+            let done = with_rows(&values, count, &footprints, footprints_used, |rows| {
+                self.handle.upsert(minutes, &symbol, rows)
+            })?;
             Ok(UpsertAnswer {
                 inserted: done.inserted as f64,
                 updated: done.updated as f64,
@@ -279,21 +296,18 @@ impl NativeStore {
         symbol: String,
         values: Float64ArraySlice<'_>,
         count: u32,
-        clusters: String,
+        footprints: Uint8ArraySlice<'_>,
+        footprints_used: u32,
         id: f64,
         priority: u32,
         timeout_ms: f64,
     ) -> napi::Result<f64> {
         call(|| {
-            let rows = rows(&values, count, &clusters)?;
-            self.handle
-                .enqueue_upsert(
-                    minutes,
-                    &symbol,
-                    rows,
-                    enqueue_options(id, priority, timeout_ms),
-                )
-                .map(|sequence| sequence as f64)
+            let options = enqueue_options(id, priority, timeout_ms);
+            with_rows(&values, count, &footprints, footprints_used, |rows| {
+                self.handle.enqueue_upsert(minutes, &symbol, rows, options)
+            })
+            .map(|sequence| sequence as f64)
         })
     }
 
