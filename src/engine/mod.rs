@@ -41,16 +41,9 @@ pub trait Engine: Send + Sync {
 
 /// A session that copies the log of commits into the database while others write.
 pub trait Checkpoint: Send {
-    fn checkpoint(&mut self) -> Result<Copied>;
-}
-
-/// What a checkpoint has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copied {
-    /// The size of the log.
-    pub log_bytes: u64,
-    /// What of it is not in the database yet, because it came meanwhile or readers need the older pages.
-    pub missing_bytes: u64,
+    /// Copies what is in the log when it begins, but for what readers forbid, and brings it to the disk; returns the size of
+    /// the log.
+    fn checkpoint(&mut self) -> Result<u64>;
 }
 
 /// What an upsert did.

@@ -106,25 +106,20 @@ impl Work {
     }
 
     fn copy(&self, session: &mut dyn Checkpoint) {
-        let mut left = match session.checkpoint() {
-            Ok(left) => left,
-            // Another process copies it, or the disk is full: the next commit asks again.
-            Err(_) => return,
+        // An error is that of a checkpoint of another process, or of a full disk: a later commit asks again.
+        let Ok(first) = session.checkpoint() else {
+            return;
         };
-        if left.missing_bytes > 0 {
-            let deadline = Instant::now() + PATIENCE;
-            if let Ok(Some(held)) = self.token.take(Asker::Queue, Some(deadline)) {
-                if self.file_lock.turn_comes_within(PATIENCE) {
-                    left = session.checkpoint().unwrap_or(left);
-                }
-                drop(held);
+        let mut log_bytes = first;
+        let deadline = Instant::now() + PATIENCE;
+        if let Ok(Some(held)) = self.token.take(Asker::Queue, Some(deadline)) {
+            if self.file_lock.turn_comes_within(PATIENCE) {
+                log_bytes = session.checkpoint().unwrap_or(first);
             }
+            drop(held);
         }
-        let next = if left.missing_bytes == 0 {
-            LIMIT_BYTES
-        } else {
-            left.log_bytes + LIMIT_BYTES / 4
-        };
-        self.next_bytes.store(next, Ordering::Relaxed);
+        // A log that starts over is short at the next commit.
+        self.next_bytes
+            .store(log_bytes + LIMIT_BYTES / 4, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, ffi};
 
 use super::failure::store_error;
-use crate::engine::{Checkpoint, Copied};
+use crate::engine::Checkpoint;
 use crate::error::{Code, Failure, Result, StoreError};
 
 pub struct Checkpointer {
@@ -23,12 +23,12 @@ impl Checkpointer {
 
 impl Checkpoint for Checkpointer {
     /// PASSIVE waits for nobody and holds nobody up (https://www.sqlite.org/c3ref/wal_checkpoint_v2.html).
-    fn checkpoint(&mut self) -> Result<Copied> {
-        let (is_busy, log, copied): (bool, i64, i64) = self
+    fn checkpoint(&mut self) -> Result<u64> {
+        let (is_busy, log): (bool, i64) = self
             .connection
             .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
             .and_then(|mut checkpoint| {
-                checkpoint.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                checkpoint.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
             })
             .map_err(|error| store_error("cannot copy the write-ahead log", &error))?;
         if is_busy {
@@ -38,21 +38,15 @@ impl Checkpoint for Checkpointer {
             )
             .failure(Failure::Transient));
         }
-        let bytes = |pages: i64| u64::try_from(pages).unwrap_or(0) * self.page_bytes;
-        let missing_bytes = bytes(log - copied);
-        if missing_bytes > 0 {
-            self.flush_database();
-        }
-        Ok(Copied {
-            log_bytes: bytes(log),
-            missing_bytes,
-        })
+        self.flush_database();
+        Ok(u64::try_from(log).unwrap_or(0) * self.page_bytes)
     }
 }
 
 impl Checkpointer {
-    /// Brings what was copied to the disk. SQLite leaves that to the checkpoint that copies the rest (walCheckpoint in
-    /// wal.c), whose flush would then be long, and others wait for that one. A failure only leaves it to that.
+    /// Brings what was copied to the disk. SQLite does not when somebody has committed meanwhile (walCheckpoint in wal.c):
+    /// the checkpoint that copies the rest would have a long flush, and others wait for that one. A failure here is one
+    /// there.
     fn flush_database(&self) {
         let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
         // SAFETY: the connection is open, and SQLITE_FCNTL_FILE_POINTER writes one pointer, to a file that the connection
