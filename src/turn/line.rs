@@ -1,8 +1,12 @@
-//! Turns at SQLite's write lock, between the processes that write one database: first come, first served.
+//! Turns at SQLite's write lock, between the processes that write one database: live writes before backfill, and first
+//! come, first served among those of a kind.
 //!
 //! Whoever wants to write draws a ticket from a page of memory that all of them share, a small file beside the
 //! database, and sleeps until its ticket is served; who has written serves the next ticket and wakes its owner, and
 //! nobody else. Drawing, and leaving when nobody waits, are a few atomic instructions without a system call.
+//!
+//! There are two lanes. Whose turn it is in the live lane tries the lock; whose turn it is in the other waits until the
+//! live lane is empty, but not for ever.
 //!
 //! Only SQLite's lock decides who writes. The line orders those who would otherwise try at random, and every wait in
 //! it is bounded: a waiter whose turn does not come for `PATIENCE` for each place before it tries SQLite's lock all
@@ -19,14 +23,16 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::Room;
 use super::futex::{sleep_on, wake};
+use super::{Room, Urgency};
 use crate::proc_locks::FileLocks;
 
 /// How long a turn may stay unused, for each place in the line, before who waits behind it goes first.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Places that are waited for; with more in the line the wait does not get longer.
 const PLACES: u32 = 10;
+/// How long backfill whose turn it is lets live writes go first.
+const YIELDS: Duration = Duration::from_millis(25);
 /// How often one is passed over at once before the page is taken to make no sense.
 const DRAWS: u32 = 3;
 /// The shortest sleep.
@@ -39,15 +45,61 @@ const RETURNED: usize = 64;
 /// The shared page. All zeros is an empty line.
 #[repr(C)]
 struct Line {
+    lanes: [Lane; 2],
+    room: Room,
+}
+
+#[repr(C)]
+struct Lane {
     /// The next ticket to be drawn.
     next: AtomicU32,
     _apart: [u32; 15],
     /// The ticket whose turn it is. Owners of others sleep on this word.
     serving: AtomicU32,
-    _aside: [u32; 15],
+    /// Changes when the lock may be free for whose turn it is, who sleeps on it.
+    freed: AtomicU32,
+    _aside: [u32; 14],
     /// One more than a ticket that was given back, at the ticket's place.
     returned: [AtomicU32; RETURNED],
-    room: Room,
+}
+
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.next.load(SeqCst) == self.serving.load(SeqCst)
+    }
+
+    /// Gives the turn of a ticket to the next one, or the ticket back before its turn; whether somebody has the turn now.
+    fn pass(&self, ticket: u32) -> bool {
+        if self.serving.load(SeqCst) != ticket {
+            self.returned[ticket as usize % RETURNED].store(ticket.wrapping_add(1), SeqCst);
+        }
+        // Looked at again: the turn may have come while the ticket was being given back.
+        let mut served = ticket;
+        while self.serving.load(SeqCst) == served {
+            let next = served.wrapping_add(1);
+            if self
+                .serving
+                .compare_exchange(served, next, SeqCst, SeqCst)
+                .is_err()
+            {
+                break;
+            }
+            // The owner of a ticket that was given back will not serve the next one.
+            if self.returned[next as usize % RETURNED].load(SeqCst) != next.wrapping_add(1) {
+                break;
+            }
+            served = next;
+        }
+        !self.is_empty()
+    }
+
+    /// Wakes whose turn it is, whatever it sleeps on.
+    fn wake_first(&self) {
+        let serving = self.serving.load(SeqCst);
+        self.freed.fetch_add(1, SeqCst);
+        wake(&self.freed, 0);
+        wake(&self.serving, serving);
+    }
 }
 
 /// A process's way into the line of one database.
@@ -63,10 +115,15 @@ pub struct Turn {
 /// A place in the line.
 #[derive(Clone, Copy)]
 struct Place {
+    lane: Urgency,
     ticket: u32,
     /// The ticket that was served when this was last looked at, and since when.
     serving: u32,
     since: Instant,
+    /// The lane's `freed` when a try was last due.
+    freed: u32,
+    /// The ticket that was served in the live lane when this one began to let it go first, and when that was.
+    yields: Option<(u32, Instant)>,
 }
 
 // SAFETY: the page stays mapped until this is dropped, nothing in it belongs to a thread, and all of it is atomic.
@@ -111,15 +168,21 @@ impl Turn {
         unsafe { self.line.as_ref() }
     }
 
+    fn lane(&self, urgency: Urgency) -> &Lane {
+        &self.line().lanes[urgency as usize]
+    }
+
     /// Whether a try at SQLite's lock is due: it is this one's turn, or whose turn it is does not use it. Draws a ticket
     /// if there is none.
-    pub fn is_due(&mut self) -> bool {
+    fn is_due(&mut self, urgency: Urgency) -> bool {
         for _ in 0..DRAWS {
             let mut place = match self.place {
                 Some(place) => place,
-                None => self.draw(),
+                None => self.draw(urgency),
             };
-            let serving = self.line().serving.load(SeqCst);
+            let lane = self.lane(urgency);
+            place.freed = lane.freed.load(SeqCst);
+            let serving = lane.serving.load(SeqCst);
             if place.ahead(serving) < 0 {
                 // Passed over, because this process did not run when its turn came: to the end of the line.
                 self.place = None;
@@ -129,7 +192,7 @@ impl Turn {
                 place.serving = serving;
                 place.since = Instant::now();
             }
-            let due = place.left() == Duration::ZERO;
+            let due = place.left() == Duration::ZERO && !self.yields(&mut place);
             if due {
                 place.since = Instant::now();
             }
@@ -137,17 +200,33 @@ impl Turn {
             return due;
         }
         // A page that makes no sense serves tickets that nobody has drawn yet: the next one is served now.
-        let line = self.line();
-        line.next.store(line.serving.load(SeqCst), SeqCst);
+        let lane = self.lane(urgency);
+        lane.next.store(lane.serving.load(SeqCst), SeqCst);
         false
     }
 
-    fn draw(&mut self) -> Place {
-        let ticket = self.line().next.fetch_add(1, SeqCst);
+    /// Whether backfill lets live writes go first.
+    fn yields(&self, place: &mut Place) -> bool {
+        let live = self.lane(Urgency::Live);
+        if place.lane == Urgency::Live || live.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        let (_, since) = place
+            .yields
+            .get_or_insert_with(|| (live.serving.load(SeqCst), now));
+        since.elapsed() < YIELDS
+    }
+
+    fn draw(&mut self, urgency: Urgency) -> Place {
+        let ticket = self.lane(urgency).next.fetch_add(1, SeqCst);
         let place = Place {
+            lane: urgency,
             ticket,
             serving: ticket,
             since: Instant::now(),
+            freed: 0,
+            yields: None,
         };
         self.place = Some(place);
         place
@@ -155,23 +234,32 @@ impl Turn {
 
     /// SQLite's lock is held: those before in the line who did not use their turns are passed over.
     pub fn begun(&mut self) {
-        if let Some(place) = self.place
-            && place.serving != place.ticket
+        // An exchange fails when somebody has moved the line in the meantime, and then nobody needs to be passed over.
+        let Some(place) = self.place else { return };
+        if place.serving != place.ticket {
+            let lane = self.lane(place.lane);
+            let _ = lane
+                .serving
+                .compare_exchange(place.serving, place.ticket, SeqCst, SeqCst);
+        }
+        if let Some((served, since)) = place.yields
+            && since.elapsed() >= YIELDS
         {
-            // Fails when somebody has moved the line in the meantime, and then nobody needs to be passed over.
-            let _ =
-                self.line()
-                    .serving
-                    .compare_exchange(place.serving, place.ticket, SeqCst, SeqCst);
+            let live = self.lane(Urgency::Live);
+            let next = served.wrapping_add(1);
+            let _ = live.serving.compare_exchange(served, next, SeqCst, SeqCst);
         }
     }
 
     /// Sleeps until a try is due; `false` when `time` is over first. The place in the line is kept then: callers ask
-    /// again, after a look at their own deadlines, or leave.
-    pub fn comes_within(&mut self, time: Duration) -> bool {
+    /// again, after a look at their own deadlines, or leave. One who asks with another urgency changes the lane.
+    pub fn comes_within(&mut self, time: Duration, urgency: Urgency) -> bool {
+        if self.place.is_some_and(|place| place.lane != urgency) {
+            self.leave();
+        }
         let end = Instant::now() + time;
         loop {
-            if self.is_due() {
+            if self.is_due(urgency) {
                 return true;
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -179,41 +267,41 @@ impl Turn {
                 return false;
             }
             if let Some(place) = self.place {
-                let time = left.min(place.left().max(SHORTEST));
-                sleep_on(&self.line().serving, place.serving, place.ticket, time);
+                let lane = self.lane(place.lane);
+                match place.left() {
+                    Duration::ZERO => sleep_on(&lane.freed, place.freed, 0, left.min(YIELDS)),
+                    patience => {
+                        let time = left.min(patience.max(SHORTEST));
+                        sleep_on(&lane.serving, place.serving, place.ticket, time);
+                    }
+                }
             }
+        }
+    }
+
+    /// After a try that found the lock taken: sleeps until it may be free.
+    pub fn pause(&self, time: Duration) {
+        match self.place {
+            Some(place) => sleep_on(&self.lane(place.lane).freed, place.freed, 0, time),
+            None => std::thread::sleep(time),
         }
     }
 
     /// Gives the turn to the next in the line, or the place in the line up.
     pub fn leave(&mut self) {
-        let Some(Place { ticket, .. }) = self.place.take() else {
+        let Some(Place { ticket, lane, .. }) = self.place.take() else {
             return;
         };
-        let line = self.line();
-        if line.serving.load(SeqCst) != ticket {
-            line.returned[ticket as usize % RETURNED].store(ticket.wrapping_add(1), SeqCst);
-        }
-        // Looked at again: the turn may have come while the ticket was being given back.
-        let mut served = ticket;
-        while line.serving.load(SeqCst) == served {
-            let next = served.wrapping_add(1);
-            if line
-                .serving
-                .compare_exchange(served, next, SeqCst, SeqCst)
-                .is_err()
-            {
-                return;
-            }
-            // The owner of a ticket that was given back will not serve the next one.
-            if line.returned[next as usize % RETURNED].load(SeqCst) == next.wrapping_add(1) {
-                served = next;
-                continue;
-            }
-            if line.next.load(SeqCst) != next {
-                wake(&line.serving, next);
-            }
-            return;
+        let [live, backfill] = &self.line().lanes;
+        let own = self.lane(lane);
+        let is_next_waiting = own.pass(ticket);
+        match lane {
+            Urgency::Live if is_next_waiting => own.wake_first(),
+            Urgency::Live if !backfill.is_empty() => backfill.wake_first(),
+            Urgency::Live => {}
+            Urgency::Backfill if !live.is_empty() => live.wake_first(),
+            Urgency::Backfill if is_next_waiting => own.wake_first(),
+            Urgency::Backfill => {}
         }
     }
 
@@ -308,29 +396,32 @@ mod tests {
     }
 
     fn wait_until_due(turn: &mut Turn) {
-        assert!(turn.comes_within(Duration::from_secs(20)), "waits for ever");
+        assert!(
+            turn.comes_within(Duration::from_secs(20), Urgency::Backfill),
+            "waits for ever"
+        );
     }
 
     #[test]
     fn turns_come_in_the_order_of_asking() {
         let (_folder, mut turns) = line_of(3);
-        assert!(turns[2].is_due());
-        assert!(!turns[0].is_due());
-        assert!(!turns[1].is_due());
+        assert!(turns[2].is_due(Urgency::Backfill));
+        assert!(!turns[0].is_due(Urgency::Backfill));
+        assert!(!turns[1].is_due(Urgency::Backfill));
         turns[2].leave();
-        assert!(turns[0].is_due());
+        assert!(turns[0].is_due(Urgency::Backfill));
         turns[0].leave();
         // Behind the one who waits, however often it comes back.
-        assert!(!turns[0].is_due());
-        assert!(turns[1].is_due());
+        assert!(!turns[0].is_due(Urgency::Backfill));
+        assert!(turns[1].is_due(Urgency::Backfill));
     }
 
     #[test]
     fn who_gives_up_is_not_waited_for() {
         let (_folder, mut turns) = line_of(4);
-        assert!(turns[0].is_due());
+        assert!(turns[0].is_due(Urgency::Backfill));
         for turn in &mut turns[1..] {
-            assert!(!turn.is_due());
+            assert!(!turn.is_due(Urgency::Backfill));
         }
         turns[1].leave();
         turns[2].leave();
@@ -339,7 +430,7 @@ mod tests {
             turns[3]
                 .place
                 .unwrap()
-                .ahead(turns[3].line().serving.load(SeqCst)),
+                .ahead(turns[3].lane(Urgency::Backfill).serving.load(SeqCst)),
             0
         );
     }
@@ -347,13 +438,13 @@ mod tests {
     #[test]
     fn the_line_is_free_when_the_last_one_gives_up() {
         let (_folder, mut turns) = line_of(2);
-        assert!(turns[0].is_due());
-        assert!(!turns[1].is_due());
+        assert!(turns[0].is_due(Urgency::Backfill));
+        assert!(!turns[1].is_due(Urgency::Backfill));
         turns[1].leave();
         turns[0].leave();
-        assert!(turns[0].is_due());
+        assert!(turns[0].is_due(Urgency::Backfill));
         turns[0].leave();
-        let line = turns[0].line();
+        let line = turns[0].lane(Urgency::Backfill);
         assert_eq!(line.next.load(SeqCst), line.serving.load(SeqCst));
     }
 
@@ -362,36 +453,76 @@ mod tests {
         let (_folder, mut turns) = line_of(4);
         let mut last = turns.pop().unwrap();
         for mut killed in turns {
-            killed.is_due();
+            killed.is_due(Urgency::Backfill);
             std::mem::forget(killed);
         }
         wait_until_due(&mut last);
         last.begun();
         last.leave();
-        assert!(last.is_due());
-        let line = last.line();
+        assert!(last.is_due(Urgency::Backfill));
+        let line = last.lane(Urgency::Backfill);
         assert_eq!(line.serving.load(SeqCst), last.place.unwrap().ticket);
     }
 
     #[test]
     fn a_stopped_one_that_goes_on_takes_nobodys_turn() {
         let (_folder, mut turns) = line_of(3);
-        assert!(turns[0].is_due());
+        assert!(turns[0].is_due(Urgency::Backfill));
         wait_until_due(&mut turns[1]);
         turns[1].begun();
         // It was stopped with the turn in hand, and comes back from its sleep.
         turns[0].leave();
-        assert!(!turns[2].is_due());
-        assert!(!turns[0].is_due());
+        assert!(!turns[2].is_due(Urgency::Backfill));
+        assert!(!turns[0].is_due(Urgency::Backfill));
         turns[1].leave();
-        assert!(turns[2].is_due());
+        assert!(turns[2].is_due(Urgency::Backfill));
+    }
+
+    #[test]
+    fn live_goes_before_backfill_that_came_first() {
+        let (_folder, mut turns) = line_of(3);
+        let zero = Duration::ZERO;
+        assert!(turns[0].comes_within(zero, Urgency::Backfill));
+        assert!(!turns[1].comes_within(zero, Urgency::Backfill));
+        assert!(turns[2].comes_within(zero, Urgency::Live));
+        turns[0].leave();
+        assert!(!turns[1].comes_within(zero, Urgency::Backfill));
+        turns[2].leave();
+        assert!(turns[1].comes_within(zero, Urgency::Backfill));
+    }
+
+    #[test]
+    fn backfill_becomes_live_when_it_asks_so_and_leaves_its_place_to_others() {
+        let (_folder, mut turns) = line_of(3);
+        let zero = Duration::ZERO;
+        assert!(turns[0].comes_within(zero, Urgency::Backfill));
+        assert!(!turns[1].comes_within(zero, Urgency::Backfill));
+        assert!(!turns[2].comes_within(zero, Urgency::Backfill));
+        assert!(turns[1].comes_within(zero, Urgency::Live));
+        turns[0].leave();
+        turns[1].leave();
+        assert!(turns[2].comes_within(zero, Urgency::Backfill));
+    }
+
+    #[test]
+    fn live_writes_without_end_or_a_killed_one_hold_backfill_up_for_a_while_only() {
+        let (_folder, mut turns) = line_of(2);
+        let mut killed = turns.pop().unwrap();
+        assert!(killed.comes_within(Duration::ZERO, Urgency::Live));
+        std::mem::forget(killed);
+        let mut last = turns.pop().unwrap();
+        wait_until_due(&mut last);
+        last.begun();
+        last.leave();
+        assert!(last.lane(Urgency::Live).is_empty());
+        assert!(last.comes_within(Duration::ZERO, Urgency::Backfill));
     }
 
     #[test]
     fn a_page_of_nonsense_keeps_nobody_waiting() {
         for nonsense in [0x00_u8, 0x5a, 0x80, 0xff] {
             let (folder, mut turns) = line_of(2);
-            assert!(turns[0].is_due());
+            assert!(turns[0].is_due(Urgency::Backfill));
             let path = folder.path().join("candles.db-candlestore-turn");
             let mut bytes = [nonsense; PAGE];
             bytes[0] = 1;
@@ -419,7 +550,7 @@ mod tests {
     #[test]
     fn everybody_gets_every_turn_also_when_tickets_wrap() {
         let (_folder, turns) = line_of(4);
-        let line = turns[0].line();
+        let line = turns[0].lane(Urgency::Backfill);
         line.next.store(u32::MAX - 500, SeqCst);
         line.serving.store(u32::MAX - 500, SeqCst);
         thread::scope(|scope| {

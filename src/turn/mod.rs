@@ -17,6 +17,14 @@ pub use self::line::Turn;
 pub use self::nobody::Turn;
 pub use self::room::Room;
 
+/// What a write waits as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Before backfill.
+    Live,
+    Backfill,
+}
+
 /// A clock that all processes of the machine share.
 #[cfg(unix)]
 pub fn now() -> Duration {

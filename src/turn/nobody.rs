@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Room;
+use super::{Room, Urgency};
 
 /// A line that cannot be opened, so nothing is ever asked of it.
 pub enum Turn {}
@@ -14,7 +14,11 @@ impl Turn {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub fn comes_within(&mut self, _time: Duration) -> bool {
+    pub fn comes_within(&mut self, _time: Duration, _urgency: Urgency) -> bool {
+        match *self {}
+    }
+
+    pub fn pause(&self, _time: Duration) {
         match *self {}
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The log is started over only when all of it is copied while nobody writes, which never happens beside a backfill that
 //! does not pause. So it is copied twice: first while others write on, which is nearly all the work, then the little that
-//! has come since, with the token and the turn held. A log that readers still need stays as it is and is tried again when
+//! has come since, with the write lock held. A log that readers still need stays as it is and is tried again when
 //! it has grown by a quarter of the limit. Between processes SQLite lets one copy at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +17,12 @@ use super::file_lock::FileLock;
 use super::lock;
 use super::token::{Asker, Token};
 use crate::engine::{Checkpoint, Engine};
+use crate::error::StoreError;
+use crate::turn::Urgency;
 
 /// The log is copied when it passes this size: 5,000 pages of SQLite's default size.
 pub const LIMIT_BYTES: u64 = 5_000 * 4_096;
-/// How long the token and the turn are waited for; after that the rest is left for the next time.
+/// How long the token and the lock are waited for; after that the rest is left for the next time.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What copies the log of one store.
@@ -112,11 +114,16 @@ impl Work {
         };
         let mut log_bytes = first;
         let deadline = Instant::now() + PATIENCE;
-        if let Ok(Some(held)) = self.token.take(Asker::Queue, Some(deadline)) {
-            if self.file_lock.turn_comes_within(PATIENCE) {
+        if let Ok(Some(mut held)) = self.token.take(Asker::Queue, Some(deadline)) {
+            let writing = held.session();
+            let mut give_up = |_| (Instant::now() >= deadline).then(StoreError::closed);
+            let locked =
+                self.file_lock
+                    .take(&|| Urgency::Live, &mut || writing.try_begin(), &mut give_up);
+            if locked.is_ok() {
                 log_bytes = session.checkpoint().unwrap_or(first);
+                held.session().rollback();
             }
-            drop(held);
         }
         // A log that starts over is short at the next commit.
         self.next_bytes

@@ -11,7 +11,7 @@ use super::lock;
 use crate::engine::{Attempt, Engine};
 use crate::error::{Code, Failure, Result, StoreError};
 use crate::histogram::{Histogram, Summary};
-use crate::turn::{Room, Turn, now};
+use crate::turn::{Room, Turn, Urgency, now};
 
 /// Pause between two tries.
 const PACE: Duration = Duration::from_micros(200);
@@ -94,38 +94,20 @@ impl FileLock {
     }
 
     /// Tries `begin` until it succeeds or fails for another reason than a lock, or until `give_up` names an error. The
-    /// place in the line is kept until `leave`.
+    /// place in the line, which is the better the more urgent it is, is kept until `leave`.
     pub fn wait(
         &self,
+        urgency: &dyn Fn() -> Urgency,
         begin: &mut Attempt<'_>,
         give_up: &mut dyn FnMut(Waited) -> Option<StoreError>,
     ) -> Result<()> {
         let start = Instant::now();
-        let mut attempts = 0;
-        let mut is_first = true;
-        let outcome = loop {
-            // The wait for the turn is the pause; whose turn it is pauses between tries.
-            let is_due = self.turn_comes_within(if is_first { Duration::ZERO } else { LOOK });
-            if is_due {
-                attempts += 1;
-                match begin() {
-                    Err(error) if error.failure == Failure::Transient => {}
-                    other => break other,
-                }
-            }
-            is_first = false;
-            let time = start.elapsed();
-            if let Some(error) = give_up(Waited { time, attempts }) {
-                break Err(error.failure(Failure::Transient));
-            }
-            if is_due {
-                thread::sleep(if time < LONG { PACE } else { SLOW_PACE });
-            }
-        };
-        if let (Ok(()), Line::Open(turn)) = (&outcome, &mut *lock(&self.line)) {
-            turn.begun();
-        }
-        if !is_first {
+        let mut has_waited = false;
+        let outcome = self.take(urgency, begin, &mut |waited| {
+            has_waited = true;
+            give_up(waited)
+        });
+        if has_waited {
             let mut seen = lock(&self.seen);
             seen.0.add(start.elapsed());
             seen.1 += u64::from(
@@ -137,15 +119,53 @@ impl FileLock {
         outcome
     }
 
-    /// Waits for the turn alone, without taking the lock; false when `time` is over first.
-    pub fn turn_comes_within(&self, time: Duration) -> bool {
+    /// The same, without counting it as the wait of a write.
+    pub fn take(
+        &self,
+        urgency: &dyn Fn() -> Urgency,
+        begin: &mut Attempt<'_>,
+        give_up: &mut dyn FnMut(Waited) -> Option<StoreError>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let mut attempts = 0;
+        let mut time = Duration::ZERO;
+        let outcome = loop {
+            // The wait for the turn is the pause; whose turn it is pauses between tries.
+            let look = if time.is_zero() { time } else { LOOK };
+            let is_due = self.turn_comes_within(look, urgency());
+            if is_due {
+                attempts += 1;
+                match begin() {
+                    Err(error) if error.failure == Failure::Transient => {}
+                    other => break other,
+                }
+            }
+            time = start.elapsed();
+            if let Some(error) = give_up(Waited { time, attempts }) {
+                break Err(error.failure(Failure::Transient));
+            }
+            if is_due {
+                let pace = if time < LONG { PACE } else { SLOW_PACE };
+                match &*lock(&self.line) {
+                    Line::Open(turn) => turn.pause(pace),
+                    Line::Unopened(_) | Line::Absent => thread::sleep(pace),
+                }
+            }
+        };
+        if let (Ok(()), Line::Open(turn)) = (&outcome, &mut *lock(&self.line)) {
+            turn.begun();
+        }
+        outcome
+    }
+
+    fn turn_comes_within(&self, time: Duration, urgency: Urgency) -> bool {
         let mut line = lock(&self.line);
         if let Line::Unopened(path) = &*line {
             // Without it nobody is ordered and everything else is as it should be.
             *line = Turn::open(path).map_or(Line::Absent, Line::Open);
         }
         match &mut *line {
-            Line::Open(turn) => turn.comes_within(time),
+            Line::Open(turn) => turn.comes_within(time, urgency),
             Line::Unopened(_) | Line::Absent => true,
         }
     }

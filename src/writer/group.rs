@@ -23,11 +23,14 @@ use crate::overtaking::Overtaking;
 use crate::queue::{Cut, End, Entry, Priority, Work as Found};
 use crate::reply::{Outbox, SlowKind};
 use crate::retry::{self, Backoff};
+use crate::turn::Urgency;
 
 /// How long the thread sleeps at most before it looks whether deadlines have passed.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long one attempt at the lock lasts. It is long, because a pause after it would only make this process miss its turn.
 const ATTEMPT: Duration = Duration::from_secs(10);
+/// How long the lock is waited for to look whether the storage takes a write.
+const PROBES: Duration = Duration::from_millis(100);
 /// Bytes that are written in a millisecond, before this store has measured it, and the bounds of what it may measure.
 const BYTES_PER_MS: f64 = 20_000.0;
 const SLOWEST: f64 = 100.0;
@@ -107,10 +110,16 @@ fn look_at_storage(writer: &Arc<Writer>) {
     let now = Instant::now();
     let is_well = lock(&writer.breaker).is_recovered(now) || {
         match writer.token.take(Asker::Queue, Some(now + LOOK)) {
-            Ok(Some(mut held)) if writer.file_lock.turn_comes_within(LOOK) => {
-                held.session().probe().is_ok()
+            Ok(Some(mut held)) => {
+                let session = held.session();
+                let mut give_up = |_| (now.elapsed() >= PROBES).then(StoreError::closed);
+                let probed =
+                    writer
+                        .file_lock
+                        .take(&|| Urgency::Live, &mut || session.probe(), &mut give_up);
+                probed.is_ok()
             }
-            Ok(_) | Err(_) => false,
+            Ok(None) | Err(_) => false,
         }
     };
     let changed = lock(&writer.breaker).probed(now, is_well);
@@ -416,7 +425,15 @@ fn begin(writer: &Arc<Writer>, held: &mut Held) -> Result<Waited> {
         (waited >= ATTEMPT)
             .then(|| StoreError::new(GIVEN_UP, "this attempt at the lock has lasted long enough"))
     };
-    let (waited, outcome) = writer.wait_for_lock(&mut || session.try_begin(), &mut give_up);
+    let urgency = || {
+        if writer.queue.has_live() {
+            Urgency::Live
+        } else {
+            Urgency::Backfill
+        }
+    };
+    let (waited, outcome) =
+        writer.wait_for_lock(&urgency, &mut || session.try_begin(), &mut give_up);
     outcome
         .map(|()| waited)
         .inspect_err(|error| match error.failure {

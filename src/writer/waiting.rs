@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Waited, Writer, lock};
 use crate::error::{Result, StoreError};
 use crate::reply::{Event, EventKind, LockWaitEvent, SlowKind, SlowWriteEvent};
+use crate::turn::Urgency;
 
 /// Between two events `lock-wait`.
 const APART: Duration = Duration::from_secs(5);
@@ -85,6 +86,7 @@ impl Writer {
     /// Waits for the lock by `FileLock::wait`, and tells of it; gives how long it waited and how often it tried.
     pub fn wait_for_lock(
         &self,
+        urgency: &dyn Fn() -> Urgency,
         begin: &mut dyn FnMut() -> Result<()>,
         give_up: &mut dyn FnMut(Waited) -> Option<StoreError>,
     ) -> (Waited, Result<()>) {
@@ -92,6 +94,7 @@ impl Writer {
         let mut attempts = 0;
         let mut report = None;
         let outcome = self.file_lock.wait(
+            urgency,
             &mut || {
                 attempts += 1;
                 begin()

@@ -7,6 +7,7 @@ use super::super::lease::{Lease, Touch, Touched};
 use crate::engine::{Attempt, Description, LockWait, ReadSession, Step, WriteSession};
 use crate::error::{Result, StoreError};
 use crate::reply::{CandlesEvent, SlowKind};
+use crate::turn::Urgency;
 use crate::value::{Statement, StatementResult};
 use crate::writer::{Waited, lock};
 
@@ -123,7 +124,7 @@ impl Handle {
         };
         let writer = &self.store.writer;
         let mut waited = Waited::default();
-        let mut until = |step: &mut Attempt<'_>| self.wait(step, start, &mut waited);
+        let mut until = |step: &mut Attempt<'_>| self.wait(Urgency::Live, step, start, &mut waited);
         let mut wait = LockWait { until: &mut until };
         let mut steps = Vec::new();
         let result = writer.counts.committing(|| {

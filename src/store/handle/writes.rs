@@ -9,10 +9,14 @@ use crate::engine::{Upserted, WriteSession};
 use crate::error::{Code, Result, StoreError};
 use crate::queue::Priority;
 use crate::reply::{CandlesEvent, SlowKind};
+use crate::turn::Urgency;
 use crate::value::Statement;
 use crate::writer::{Asker, Held, Waited, Work, after_ms, candles_event, lock, times};
 
 use super::Handle;
+
+/// A synchronous write of so many candles lets live writes of other processes go first.
+const BACKFILL_ROWS: usize = 100;
 
 impl Handle {
     /// Stores candles of one series: in the handle's open transaction, or in one of its own that is committed when
@@ -28,7 +32,13 @@ impl Handle {
             return lease.upsert(timeframe, &symbol, rows, sequence, remember);
         }
         let event = |_: &Upserted| candles_event(timeframe, &symbol, rows);
+        let urgency = if rows.len() < BACKFILL_ROWS {
+            Urgency::Live
+        } else {
+            Urgency::Backfill
+        };
         self.write(
+            urgency,
             |session| session.upsert(timeframe, &symbol, rows),
             event,
             |writer, sequence| {
@@ -49,6 +59,7 @@ impl Handle {
             return lease.delete(timeframe, &symbol, range, sequence);
         }
         self.write(
+            Urgency::Live,
             |session| session.delete(timeframe, &symbol, range),
             |_| None,
             |writer, sequence| {
@@ -62,6 +73,7 @@ impl Handle {
     /// One transaction on this thread, ahead of the queue. `overtakes` is called when older writes wait.
     fn write<T>(
         &self,
+        urgency: Urgency,
         apply: impl FnOnce(&mut dyn WriteSession) -> Result<T>,
         event: impl FnOnce(&T) -> Option<CandlesEvent>,
         overtakes: impl FnOnce(&crate::writer::Writer, u64),
@@ -70,13 +82,14 @@ impl Handle {
         let _trial = writer.admit()?;
         let start = Instant::now();
         let mut waited = Waited::default();
-        let result = self.write_at(start, &mut waited, apply, event, overtakes);
+        let result = self.write_at(urgency, start, &mut waited, apply, event, overtakes);
         writer.tell_if_slow(SlowKind::Write, start, waited, None);
         result
     }
 
     fn write_at<T>(
         &self,
+        urgency: Urgency,
         start: Instant,
         waited: &mut Waited,
         apply: impl FnOnce(&mut dyn WriteSession) -> Result<T>,
@@ -86,7 +99,7 @@ impl Handle {
         let writer = &self.store.writer;
         let mut held = self.take(start, waited)?;
         let session = held.session();
-        self.wait(&mut || session.try_begin(), start, waited)
+        self.wait(urgency, &mut || session.try_begin(), start, waited)
             .inspect_err(|error| writer.write_failed(error))?;
         let began = Instant::now();
         // Accepted now: what others have accepted and committed while this waited is older.
@@ -177,13 +190,14 @@ impl Handle {
     /// Tries a step that needs the file's lock until the deadline of a call that began at `start`.
     pub(super) fn wait(
         &self,
+        urgency: Urgency,
         step: &mut dyn FnMut() -> Result<()>,
         start: Instant,
         waited: &mut Waited,
     ) -> Result<()> {
         let writer = &self.store.writer;
         let deadline = self.deadline(start);
-        let (more, outcome) = writer.wait_for_lock(step, &mut |waited| {
+        let (more, outcome) = writer.wait_for_lock(&|| urgency, step, &mut |waited| {
             (Instant::now() >= deadline).then(|| {
                 writer.timed_out(Waited {
                     time: start.elapsed(),
