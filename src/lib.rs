@@ -33,6 +33,6 @@ mod sync;
 #[cfg(test)]
 mod testing;
 pub mod timeframe;
-mod turn;
+pub mod turn;
 pub mod value;
 pub mod writer;

@@ -22,6 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::checkpoint::Checkpointer;
+pub use self::checkpoint::LIMIT_BYTES as LOG_LIMIT_BYTES;
 pub use self::command::{Command, Work, candles_event, fingerprint, times};
 pub use self::file_lock::{FileLock, LockNumbers, Waited};
 pub use self::numbers::{GroupNumbers, Recorder, RowsPerGroup};
