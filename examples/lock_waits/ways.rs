@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use candlestore::engine::WriteSession;
 use candlestore::error::Failure;
-use candlestore::turn::Turn;
+use candlestore::turn::{Turn, Urgency};
 
 /// In microseconds, for all ways that are not named after another one.
 const PAUSE: u64 = 200;
 const SPIN: u64 = 50;
 
-pub const WAYS: [Way; 12] = [
+pub const WAYS: [Way; 13] = [
     way("busy-handler", Order::Handler, PAUSE, 0),
     way("poll-1ms", Order::None, 1_000, 0),
     way("poll-0.5ms", Order::None, 500, 0),
@@ -29,6 +29,7 @@ pub const WAYS: [Way; 12] = [
     way("tickets+spin", Order::Tickets, PAUSE, SPIN),
     way("line", Order::Line, PAUSE, 0),
     way("line+spin", Order::Line, PAUSE, SPIN),
+    way("line+lanes", Order::Lanes, PAUSE, 0),
 ];
 
 /// How long a lock beside the file is waited for before SQLite's own lock is tried without it.
@@ -58,8 +59,10 @@ enum Order {
     Ofd,
     /// The store's line, looked at again and again.
     Tickets,
-    /// The store's line, in which who waits is woken.
+    /// The store's line, in which who waits is woken, with all in one lane of it.
     Line,
+    /// As the store has it: small transactions in the live lane.
+    Lanes,
 }
 
 const fn way(name: &'static str, order: Order, pause: u64, spin: u64) -> Way {
@@ -107,25 +110,34 @@ impl Waiting {
             Order::Handler | Order::None => Beside::Nothing,
             Order::Flock => Beside::Flock(file()?),
             Order::Ofd => Beside::Ofd(file()?),
-            Order::Tickets | Order::Line => Beside::Line(Turn::open(database)?),
+            Order::Tickets | Order::Line | Order::Lanes => Beside::Line(Turn::open(database)?),
         };
         Ok(Self { way, beside })
     }
 
     /// Begins a transaction that holds SQLite's lock, however long that takes.
-    pub fn begin(&mut self, session: &mut dyn WriteSession) -> Result<(), Box<dyn Error>> {
+    pub fn begin(
+        &mut self,
+        session: &mut dyn WriteSession,
+        is_small: bool,
+    ) -> Result<(), Box<dyn Error>> {
+        let urgency = match self.way.order {
+            Order::Lanes if is_small => Urgency::Live,
+            _ => Urgency::Backfill,
+        };
         let start = Instant::now();
         loop {
             let waited = start.elapsed();
             let spins = waited < self.way.spin;
             // Whose turn it is tries at a pace; the wait for the turn is a pause by itself.
-            let sleeps_in_line = self.way.order == Order::Line && !spins;
+            let sleeps_in_line = matches!(self.way.order, Order::Line | Order::Lanes) && !spins;
             let is_due = match &mut self.beside {
                 Beside::Nothing => true,
                 Beside::Flock(file) => file.try_lock().is_ok() || waited > BOUND,
                 Beside::Ofd(file) => ofd(file, libc::F_WRLCK) || waited > BOUND,
-                Beside::Line(turn) if sleeps_in_line => turn.comes_within(LOOK),
-                Beside::Line(turn) => turn.is_due(),
+                Beside::Line(turn) => {
+                    turn.comes_within(if sleeps_in_line { LOOK } else { Duration::ZERO }, urgency)
+                }
             };
             if is_due {
                 match session.try_begin() {
@@ -136,7 +148,10 @@ impl Waiting {
             if spins {
                 std::hint::spin_loop();
             } else if is_due || !sleeps_in_line {
-                thread::sleep(self.way.pause);
+                match &self.beside {
+                    Beside::Line(turn) if sleeps_in_line => turn.pause(self.way.pause),
+                    _ => thread::sleep(self.way.pause),
+                }
             }
         }
         if let Beside::Line(turn) = &mut self.beside {

@@ -108,6 +108,7 @@ impl Writer {
     /// One transaction of candles that are not there yet.
     fn write(&mut self, rows: usize) -> Result<(), Box<dyn Error>> {
         self.values.clear();
+        let is_small = rows == SMALL;
         for _ in 0..rows {
             self.time += STEP;
             let mut row = [self.time / 1e9; ROW];
@@ -117,7 +118,7 @@ impl Writer {
             self.values.extend(row);
         }
         let rows = Rows::new(&self.values, "")?;
-        self.waiting.begin(&mut *self.session)?;
+        self.waiting.begin(&mut *self.session, is_small)?;
         self.session.upsert(TIMEFRAME, &self.symbol, rows)?;
         self.session.commit()?;
         self.log.committed(self.session.log_bytes());

@@ -20,10 +20,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use super::futex::{sleep_on, wake};
+use super::futex::{monotonic, sleep_on, wake};
 use super::{Room, Urgency};
 use crate::proc_locks::FileLocks;
 
@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 const PLACES: u32 = 10;
 /// How long backfill whose turn it is lets live writes go first.
 const YIELDS: Duration = Duration::from_millis(25);
+/// Who copies the log for longer than this was killed or stopped, or the disk is very slow: others may, too.
+const COPIES: Duration = Duration::from_secs(2);
 /// How often one is passed over at once before the page is taken to make no sense.
 const DRAWS: u32 = 3;
 /// The shortest sleep.
@@ -47,6 +49,8 @@ const RETURNED: usize = 64;
 struct Line {
     lanes: [Lane; 2],
     room: Room,
+    /// When a process began to copy the log, in milliseconds; 0 while none does.
+    copying: AtomicU64,
 }
 
 #[repr(C)]
@@ -303,6 +307,31 @@ impl Turn {
             Urgency::Backfill if is_next_waiting => own.wake_first(),
             Urgency::Backfill => {}
         }
+    }
+
+    /// Whether a process is copying the log: one at a time is enough.
+    pub fn is_copying(&self) -> bool {
+        let since = self.line().copying.load(SeqCst);
+        let now = monotonic();
+        since != 0
+            && Duration::from_millis(since) <= now
+            && now < Duration::from_millis(since) + COPIES
+    }
+
+    /// This process begins to copy the log, unless another one does.
+    pub fn begin_copying(&self) -> bool {
+        if self.is_copying() {
+            return false;
+        }
+        let since = self.line().copying.load(SeqCst);
+        let now = u64::try_from(monotonic().as_millis()).unwrap_or(u64::MAX);
+        let line = self.line();
+        let claimed = line.copying.compare_exchange(since, now, SeqCst, SeqCst);
+        claimed.is_ok()
+    }
+
+    pub fn end_copying(&self) {
+        self.line().copying.store(0, SeqCst);
     }
 
     pub fn database(&self) -> &Path {

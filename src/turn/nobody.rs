@@ -30,6 +30,18 @@ impl Turn {
         match *self {}
     }
 
+    pub fn is_copying(&self) -> bool {
+        match *self {}
+    }
+
+    pub fn begin_copying(&self) -> bool {
+        match *self {}
+    }
+
+    pub fn end_copying(&self) {
+        match *self {}
+    }
+
     pub fn database(&self) -> &Path {
         match *self {}
     }

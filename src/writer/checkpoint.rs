@@ -2,9 +2,9 @@
 //! SQLite does it inside the COMMIT that passes the limit, which holds live writes up for tens of milliseconds.
 //!
 //! The log is started over only when all of it is copied while nobody writes, which never happens beside a backfill that
-//! does not pause. So it is copied twice: first while others write on, which is nearly all the work, then the little that
+//! does not pause. So it is copied twice while others write on, which is nearly all the work, and then the little that
 //! has come since, with the write lock held. A log that readers still need stays as it is and is tried again when
-//! it has grown by a quarter of the limit. Between processes SQLite lets one copy at a time.
+//! it has grown by a quarter of the limit. One process copies at a time: the others see that in the line.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,15 +27,30 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What copies the log of one store.
 pub struct Checkpointer {
-    /// The size of the log at which it is copied next.
-    next_bytes: Arc<AtomicU64>,
+    log: Arc<Log>,
     thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+struct Log {
+    /// Its size after this process's last commit.
+    bytes: AtomicU64,
+    /// The size at which it is copied next.
+    next_bytes: AtomicU64,
+}
+
+impl Log {
+    fn is_due(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.next_bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Checkpointer {
     pub fn new() -> Self {
         Self {
-            next_bytes: Arc::new(AtomicU64::new(LIMIT_BYTES)),
+            log: Arc::new(Log {
+                bytes: AtomicU64::new(0),
+                next_bytes: AtomicU64::new(LIMIT_BYTES),
+            }),
             thread: Mutex::default(),
         }
     }
@@ -48,11 +63,12 @@ impl Checkpointer {
         token: &Arc<Token>,
         file_lock: &Arc<FileLock>,
     ) {
-        let next = self.next_bytes.load(Ordering::Relaxed);
-        if log_bytes < next {
-            if log_bytes < LIMIT_BYTES && next > LIMIT_BYTES {
-                self.next_bytes.store(LIMIT_BYTES, Ordering::Relaxed);
-            }
+        self.log.bytes.store(log_bytes, Ordering::Relaxed);
+        // It has started over.
+        if log_bytes < LIMIT_BYTES {
+            self.log.next_bytes.store(LIMIT_BYTES, Ordering::Relaxed);
+        }
+        if !self.log.is_due() || file_lock.is_copying() {
             return;
         }
         let mut thread = lock(&self.thread);
@@ -62,7 +78,7 @@ impl Checkpointer {
                 engine: engine.clone(),
                 token: token.clone(),
                 file_lock: file_lock.clone(),
-                next_bytes: self.next_bytes.clone(),
+                log: self.log.clone(),
             };
             let started = thread::Builder::new()
                 .name("candlestore-checkpoint".into())
@@ -91,28 +107,32 @@ struct Work {
     engine: Arc<dyn Engine>,
     token: Arc<Token>,
     file_lock: Arc<FileLock>,
-    next_bytes: Arc<AtomicU64>,
+    log: Arc<Log>,
 }
 
 impl Work {
     fn run(&self, asked: &Receiver<()>) {
         let mut session = None;
         while asked.recv().is_ok() {
+            // Asked while it was being copied.
+            if !self.log.is_due() {
+                continue;
+            }
             if session.is_none() {
                 session = self.engine.open_checkpoint().and_then(Result::ok);
             }
             if let Some(session) = &mut session {
-                self.copy(session.as_mut());
+                self.file_lock.copying(|| self.copy(session.as_mut()));
             }
         }
     }
 
     fn copy(&self, session: &mut dyn Checkpoint) {
         // An error is that of a checkpoint of another process, or of a full disk: a later commit asks again.
-        let Ok(first) = session.checkpoint() else {
+        // What came while most of it was copied is little, and what comes while that is copied is less.
+        let (Ok(_), Ok(mut log_bytes)) = (session.checkpoint(), session.checkpoint()) else {
             return;
         };
-        let mut log_bytes = first;
         let deadline = Instant::now() + PATIENCE;
         if let Ok(Some(mut held)) = self.token.take(Asker::Queue, Some(deadline)) {
             let writing = held.session();
@@ -121,12 +141,13 @@ impl Work {
                 self.file_lock
                     .take(&|| Urgency::Live, &mut || writing.try_begin(), &mut give_up);
             if locked.is_ok() {
-                log_bytes = session.checkpoint().unwrap_or(first);
+                log_bytes = session.checkpoint().unwrap_or(log_bytes);
                 held.session().rollback();
             }
         }
         // A log that starts over is short at the next commit.
-        self.next_bytes
+        self.log
+            .next_bytes
             .store(log_bytes + LIMIT_BYTES / 4, Ordering::Relaxed);
     }
 }

@@ -177,6 +177,29 @@ impl FileLock {
         }
     }
 
+    /// Whether a process is copying the log.
+    pub fn is_copying(&self) -> bool {
+        match &*lock(&self.line) {
+            Line::Open(turn) => turn.is_copying(),
+            Line::Unopened(_) | Line::Absent => false,
+        }
+    }
+
+    /// Runs `copy` unless another process copies the log.
+    pub fn copying(&self, copy: impl FnOnce()) {
+        let may = match &*lock(&self.line) {
+            Line::Open(turn) => turn.begin_copying(),
+            Line::Unopened(_) | Line::Absent => true,
+        };
+        if !may {
+            return;
+        }
+        copy();
+        if let Line::Open(turn) = &*lock(&self.line) {
+            turn.end_copying();
+        }
+    }
+
     /// Lets go of the line; it is opened again when the lock is next wanted.
     pub fn close(&self) {
         let mut line = lock(&self.line);
