@@ -776,6 +776,42 @@ describe('a transaction that takes the lock only when it needs it', () => {
     expect(all(store)).toHaveLength(3);
   });
 
+  test.each([
+    ['exec()', (sql) => store.db.exec(sql)],
+    ['prepare().run()', (sql) => store.db.prepare(sql).run()],
+  ])('is rolled back by %s without the lock that another has', async (_, run) => {
+    store = open(newFile(), { busyTimeoutMs: 20 });
+    store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
+    await whileLocked(async () => {
+      const over = failure({ code: 'SQL_ERROR' });
+      expect(() =>
+        store.db.transaction(() => {
+          store.upsertCandle(TABLE, SYMBOL, candle(0));
+          run(' rollback transaction ;');
+          expect(store.db.inTransaction).toBe(false);
+        })(),
+      ).toThrow(over);
+      expect(store.db.inTransaction).toBe(false);
+    });
+    expect(all(store)).toEqual([]);
+  });
+
+  test('loses nothing to a rollback to a savepoint that there is not', () => {
+    store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(0));
+      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
+      store.upsertCandle(TABLE, SYMBOL, candle(1));
+      store.db.exec('SAVEPOINT here');
+      store.upsertCandle(TABLE, SYMBOL, candle(2));
+      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
+      store.upsertCandle(TABLE, SYMBOL, candle(3));
+      expect(all(store)).toEqual(candles(4));
+      store.upsertCandle(TABLE, SYMBOL, candle(4));
+      store.db.exec('ROLLBACK TO here');
+    })();
+    expect(all(store)).toEqual(candles(2));
+  });
+
   test('of a store that is closed or only reads is refused before its function runs', async () => {
     const run = jest.fn();
     const transaction = store.db.transaction(run);
