@@ -2,8 +2,9 @@
 
 // Transactions of the caller's: db.transaction(), BEGIN and COMMIT as SQL, and what happens around them meanwhile.
 
+const { spawnSync } = require('node:child_process');
 const { setImmediate: turn } = require('node:timers/promises');
-const { python } = require('./support/process.js');
+const { python, startElsewhere } = require('./support/process.js');
 const { SYMBOL, TABLE, all, candle, candles, failure, newFile, open, timeOf } = require('./support/store.js');
 
 let store;
@@ -593,4 +594,276 @@ test('a transaction on a file that nobody has opened yet waits for nothing but t
   await other.sql('COMMIT');
   expect(held()).toBe(first);
   await other.end();
+});
+
+describe('a transaction that takes the lock only when it needs it', () => {
+  /** Runs `work` while another process holds the write lock. */
+  async function whileLocked(work) {
+    const other = python(store.db.name);
+    await other.sql('BEGIN IMMEDIATE');
+    try {
+      return await work();
+    } finally {
+      await other.sql('COMMIT');
+      await other.end();
+    }
+  }
+  const VARIANTS = ['default', 'deferred', 'immediate', 'exclusive'];
+
+  test.each(VARIANTS)('%s: a throw leaves nothing, whatever was gathered or written before', (variant) => {
+    for (const [first, before] of [
+      [3, () => {}],
+      [3, () => all(store)],
+      [6_001, () => {}],
+      [3, () => store.upsertCandle(60, SYMBOL, candle(0))],
+      [3, () => store.upsertCandles(TABLE, 'X:OTHER', candles(3))],
+    ]) {
+      const stop = new Error('stop');
+      const run = store.db.transaction(() => {
+        for (const each of candles(first)) store.upsertCandle(TABLE, SYMBOL, each);
+        before();
+        expect(store.db.inTransaction).toBe(true);
+        throw stop;
+      });
+      expect(run[variant]).toThrow(stop);
+      expect(store.db.inTransaction).toBe(false);
+      expect([all(store), all(store, 'X:OTHER'), all(store, SYMBOL, 60)]).toEqual([[], [], []]);
+    }
+    store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(0)))[variant]();
+    expect(all(store)).toEqual([candle(0)]);
+  });
+
+  test('does not wait for the lock until it writes, and one that writes nothing never does', async () => {
+    store = open(newFile(), { busyTimeoutMs: 0 });
+    store.upsertCandle(TABLE, SYMBOL, candle(0));
+    await whileLocked(async () => {
+      expect(store.db.transaction(() => 7)()).toBe(7);
+      expect(() =>
+        store.db.transaction(() => {
+          store.upsertCandle(TABLE, SYMBOL, candle(1));
+          throw new Error('stop');
+        })(),
+      ).toThrow('stop');
+      expect(store.getStats()).toMatchObject({ lockWaitCount: 0, lockTimeoutCount: 0 });
+    });
+  });
+
+  test.each([
+    ['at its COMMIT', () => {}],
+    ['at a read', () => all(store)],
+    ['at another series', () => store.upsertCandle(60, SYMBOL, candle(0))],
+    ['at a batch', () => store.upsertCandles(TABLE, SYMBOL, candles(3))],
+    ['at a nested call', () => store.db.transaction(() => {})()],
+    ['at a statement', () => store.db.prepare('DELETE FROM candles_60').run()],
+    ['at a delete', () => store.deleteCandles(60, SYMBOL)],
+    ['at 5,001 rows', () => candles(5_001).forEach((each) => store.upsertCandle(TABLE, SYMBOL, each))],
+  ])('that gets TIMEOUT %s leaves nothing, and the handle is free', async (_, then) => {
+    store = open(newFile(), { busyTimeoutMs: 20 });
+    store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
+    const run = store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(1));
+      then();
+    });
+    await whileLocked(async () => {
+      expect(run).toThrow(failure({ code: 'TIMEOUT', written: 'no' }));
+      expect(store.db.inTransaction).toBe(false);
+      expect(all(store)).toEqual([]);
+    });
+    expect([all(store), all(store, SYMBOL, 60)]).toEqual([[], []]);
+    run();
+    expect(all(store)).toContainEqual(candle(1));
+  });
+
+  test('and that goes on after such a TIMEOUT commits what it was given, all but the refused', async () => {
+    store = open(newFile(), { busyTimeoutMs: 20 });
+    store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
+    const other = python(store.db.name);
+    await other.sql('BEGIN IMMEDIATE');
+    store.db.exec('SELECT 1');
+    store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(1));
+      expect(() => store.upsertCandle(60, SYMBOL, candle(1))).toThrow(failure({ code: 'TIMEOUT' }));
+      expect(store.db.inTransaction).toBe(true);
+      other.child.kill('SIGKILL');
+      spawnSync('sh', [
+        '-c',
+        `while kill -0 ${other.child.pid} 2>/dev/null && ! grep -q '^State:.Z' /proc/${other.child.pid}/status; do :; done`,
+      ]);
+      store.upsertCandle(TABLE, SYMBOL, candle(2));
+    })();
+    expect([all(store), all(store, SYMBOL, 60)]).toEqual([candles(2, 1), []]);
+  });
+
+  test('reads see its own writes in the order they were made, and with readOnly only what is committed', () => {
+    store.upsertCandles(TABLE, SYMBOL, candles(2));
+    store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(1, { close: 1 }));
+      expect(store.getCandles(TABLE, SYMBOL, 5, null, true)).toEqual(candles(2));
+      expect(store.getCandles(TABLE, SYMBOL)).toEqual([candle(0), candle(1, { close: 1 })]);
+      store.upsertCandle(TABLE, SYMBOL, candle(2));
+      expect(store.getLastCandleTime(TABLE, SYMBOL)).toBe(timeOf(2));
+      expect(store.db.prepare('SELECT count(*) FROM candles_15').pluck().get()).toBe(3);
+      expect(store.dbReadOnly.prepare('SELECT count(*) FROM candles_15').pluck().get()).toBe(2);
+      store.upsertCandle(TABLE, 'X:OTHER', candle(3));
+      store.upsertCandle(TABLE, SYMBOL, candle(1, { close: 2 }));
+      expect(all(store, 'X:OTHER')).toEqual([candle(3)]);
+      store.deleteCandles(TABLE, SYMBOL, { after: timeOf(1) });
+      expect(all(store)).toEqual([candle(0), candle(1, { close: 2 })]);
+    })();
+    expect(all(store)).toEqual([candle(0), candle(1, { close: 2 })]);
+  });
+
+  test('keeps the order of acceptance with the queue: enqueued inside comes after what was gathered', async () => {
+    let queued;
+    store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(0, { close: 1 }));
+      queued = store.enqueueCandles(TABLE, SYMBOL, [candle(0, { close: 2 }), candle(1)]);
+    })();
+    expect(await queued).toMatchObject({ inserted: 1, updated: 1 });
+    expect(all(store)).toEqual([candle(0, { close: 2 }), candle(1)]);
+    // And what is queued before it and commits after it leaves its candles alone.
+    await whileLocked(async () => {
+      queued = store.enqueueCandles(TABLE, SYMBOL, [candle(0, { close: 3 }), candle(2)], {
+        priority: 'backfill',
+      });
+    });
+    store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(0, { close: 4 })))();
+    await queued;
+    expect(all(store)).toEqual([candle(0, { close: 4 }), candle(1), candle(2)]);
+  });
+
+  test('is ended by no getter of a candle: it may read, write, begin and roll back', () => {
+    const during = (effect) => ({
+      ...candle(5),
+      get close() {
+        effect();
+        return 55;
+      },
+    });
+    store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(4));
+      store.upsertCandle(
+        TABLE,
+        SYMBOL,
+        during(() => expect(all(store)).toEqual([candle(4)])),
+      );
+      store.upsertCandle(
+        TABLE,
+        SYMBOL,
+        during(() => store.upsertCandle(60, SYMBOL, candle(6))),
+      );
+      store.upsertCandle(
+        TABLE,
+        SYMBOL,
+        during(() => store.db.transaction(() => store.upsertCandle(TABLE, 'X:IN', candle(7)))()),
+      );
+      store.upsertCandles(TABLE, SYMBOL, [during(() => store.upsertCandle(TABLE, SYMBOL, candle(8)))]);
+    })();
+    expect(all(store)).toEqual([candle(4), candle(5, { close: 55 }), candle(8)]);
+    expect([all(store, SYMBOL, 60), all(store, 'X:IN')]).toEqual([[candle(6)], [candle(7)]]);
+    const gone = failure({ code: 'INVALID_ARGUMENT' });
+    expect(() =>
+      store.db.transaction(() => {
+        store.upsertCandle(TABLE, SYMBOL, candle(9));
+        store.upsertCandle(
+          TABLE,
+          SYMBOL,
+          during(() => store.db.exec('ROLLBACK')),
+        );
+      })(),
+    ).toThrow(gone);
+    expect(store.db.inTransaction).toBe(false);
+    expect(all(store)).toHaveLength(3);
+  });
+
+  test.each([
+    ['exec()', (sql) => store.db.exec(sql)],
+    ['prepare().run()', (sql) => store.db.prepare(sql).run()],
+  ])('is rolled back by %s without the lock that another has', async (_, run) => {
+    store = open(newFile(), { busyTimeoutMs: 20 });
+    store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
+    await whileLocked(async () => {
+      const over = failure({ code: 'SQL_ERROR' });
+      expect(() =>
+        store.db.transaction(() => {
+          store.upsertCandle(TABLE, SYMBOL, candle(0));
+          run(' rollback transaction ;');
+          expect(store.db.inTransaction).toBe(false);
+        })(),
+      ).toThrow(over);
+      expect(store.db.inTransaction).toBe(false);
+    });
+    expect(all(store)).toEqual([]);
+  });
+
+  test('loses nothing to a rollback to a savepoint that there is not', () => {
+    store.db.transaction(() => {
+      store.upsertCandle(TABLE, SYMBOL, candle(0));
+      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
+      store.upsertCandle(TABLE, SYMBOL, candle(1));
+      store.db.exec('SAVEPOINT here');
+      store.upsertCandle(TABLE, SYMBOL, candle(2));
+      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
+      store.upsertCandle(TABLE, SYMBOL, candle(3));
+      expect(all(store)).toEqual(candles(4));
+      store.upsertCandle(TABLE, SYMBOL, candle(4));
+      store.db.exec('ROLLBACK TO here');
+    })();
+    expect(all(store)).toEqual(candles(2));
+  });
+
+  test('of a store that is closed or only reads is refused before its function runs', async () => {
+    const run = jest.fn();
+    const transaction = store.db.transaction(run);
+    const reading = open(store.db.name.replace('candles.db', 'none.db'));
+    await reading.close();
+    expect(reading.db.transaction(run)).toThrow(failure({ code: 'CLOSED' }));
+    await store.close();
+    expect(transaction).toThrow(failure({ code: 'CLOSED' }));
+    const readOnly = open(store.db.name, { readOnly: true });
+    expect(readOnly.db.transaction(run)).toThrow(failure({ code: 'READ_ONLY' }));
+    expect(run).not.toHaveBeenCalled();
+  });
+
+  test('is read by another process whole or not at all, also when its process is killed at any moment', async () => {
+    const reader = python(store.db.name);
+    store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
+    for (const [symbol, many] of Object.entries({ 'X:A': 300, 'X:B': 6_000, 'X:C': 300, 'X:D': 6_000 })) {
+      const writer = startElsewhere(
+        async ({ require: load, say }, file, name, count) => {
+          const mine = load('candlestore').openStore(file);
+          const write = mine.db.transaction((close) => {
+            for (let n = 0; n < count; n++)
+              mine.upsertCandle(15, name, {
+                time: 1704067200000 + n * 900000,
+                open: 1,
+                high: 1,
+                low: 1,
+                close,
+                volume: 1,
+              });
+          });
+          say('up');
+          for (let version = 1; ; version++) write(version);
+        },
+        [store.db.name, symbol, many],
+      );
+      await writer.next();
+      const look = async () => {
+        const [[versions, rows]] = await reader.sql(
+          'SELECT count(DISTINCT close), count(*) FROM candles_15 WHERE symbol = ?',
+          symbol,
+        );
+        expect([
+          [0, 0],
+          [1, many],
+        ]).toContainEqual([versions, rows]);
+      };
+      for (let n = 0; n < 20; n++) await look();
+      await writer.kill();
+      await look();
+    }
+    await reader.end();
+    expect(store.db.pragma('integrity_check', { simple: true })).toBe('ok');
+  });
 });

@@ -964,3 +964,221 @@ describe('queue.stats()', () => {
     expect(() => queue.stats()).toThrow(failure({ code: 'CLOSED' }));
   });
 });
+
+describe('several writes of one candle in one group', () => {
+  const at = (n, close) => candle(n, { close });
+  const enqueue = (n, close, options) =>
+    store.enqueueCandles(
+      TABLE,
+      SYMBOL,
+      [].concat(n).map((one) => at(one, close)),
+      options,
+    );
+
+  /** All that was accepted is told of, by commands and by rows. */
+  function expectSums() {
+    const { accepted, committed, coalesced, failed, queued, inFlight } = store.queue.stats();
+    for (const unit of ['commands', 'rows'])
+      expect(
+        [committed, coalesced, failed, queued, inFlight].reduce((sum, amount) => sum + amount[unit], 0),
+      ).toBe(accepted[unit]);
+    return { committed: committed.rows, coalesced: coalesced.rows, failed: failed.rows };
+  }
+
+  test('stores the one accepted last, and each caller has its own result', async () => {
+    const outcomes = await whileLocked(async () => Array.from({ length: 100 }, (_, n) => enqueue(0, n)));
+    const results = await Promise.all(outcomes);
+    expect(all(store)).toEqual([at(0, 99)]);
+    expect(results.at(-1)).toMatchObject({ inserted: 1, coalesced: 0 });
+    for (const result of results)
+      expect(result.inserted + result.updated + result.unchanged + result.coalesced).toBe(1);
+    expect(results.map(({ sequence }) => sequence)).toEqual(
+      Array.from({ length: 100 }, (_, n) => results[0].sequence + n),
+    );
+    const sums = expectSums();
+    expect(sums.committed + sums.coalesced).toBe(100);
+    expect(sums.coalesced).toBeGreaterThanOrEqual(98);
+  });
+
+  test('of which some overlap leaves alone only what a newer one has', async () => {
+    const outcomes = await whileLocked(async () => [
+      enqueue([0, 1, 2], 1),
+      enqueue([2, 3], 2),
+      enqueue([5], 3),
+      enqueue([3, 4], 4),
+      store.enqueueCandles(60, SYMBOL, [at(3, 5)]),
+      store.enqueueCandles(TABLE, 'X:OTHER', [at(3, 6)]),
+    ]);
+    await Promise.all(outcomes);
+    expect(all(store).map(({ close }) => close)).toEqual([1, 1, 2, 4, 4, 3]);
+    expect([all(store, SYMBOL, 60), all(store, 'X:OTHER')]).toEqual([[at(3, 5)], [at(3, 6)]]);
+    expectSums();
+  });
+
+  test('keeps to what lies between: statements, deletions, priorities', async () => {
+    store.db.exec('CREATE TABLE seen (close)');
+    const look = () => store.enqueueWrite('INSERT INTO seen SELECT close FROM candles_15');
+    const outcomes = await whileLocked(async () => [
+      enqueue(0, 1),
+      enqueue(0, 2),
+      look(),
+      enqueue(0, 3),
+      store.enqueueDelete(TABLE, SYMBOL),
+      look(),
+      enqueue(0, 4),
+      enqueue(0, 5),
+      look(),
+      enqueue(0, 6, { priority: 'backfill' }),
+      enqueue(0, 7),
+      enqueue(1, 8, { priority: 'backfill' }),
+      enqueue(1, 9),
+    ]);
+    await Promise.all(outcomes);
+    expect(all(store).map(({ close }) => close)).toEqual([7, 9]);
+    expect(store.db.prepare('SELECT close FROM seen').pluck().all()).toEqual([2, 5]);
+    expectSums();
+  });
+
+  test('yields to a synchronous write and a transaction that were accepted later', async () => {
+    store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
+    let outcomes = [];
+    store.db.transaction(() => {
+      // The token is taken; what is queued waits for it.
+      store.getCandles(TABLE, SYMBOL);
+      outcomes = [enqueue([0, 1], 1), enqueue([0, 2], 2)];
+      store.upsertCandle(TABLE, SYMBOL, at(0, 3));
+    })();
+    store.upsertCandle(TABLE, SYMBOL, at(1, 4));
+    store.deleteCandles(TABLE, SYMBOL, { after: timeOf(1) });
+    await Promise.all(outcomes.concat(enqueue(2, 5)));
+    const stored = all(store).map(({ time, close }) => [time, close]);
+    // Whatever was committed when: each candle is as the write accepted last has left it.
+    expect(stored).toEqual([
+      [timeOf(0), 3],
+      [timeOf(1), 4],
+      [timeOf(2), 5],
+    ]);
+    expectSums();
+  });
+
+  test('stands when a neighbour fails, at its statement or only at COMMIT', async () => {
+    store.db.exec(`
+      CREATE TRIGGER picky BEFORE INSERT ON candles_15 WHEN new.close = 666 BEGIN SELECT RAISE(ROLLBACK, 'no'); END;
+      CREATE TRIGGER picky2 BEFORE UPDATE ON candles_15 WHEN new.close = 666 BEGIN SELECT RAISE(ABORT, 'no'); END;
+      CREATE TABLE parent (id INTEGER PRIMARY KEY);
+      CREATE TABLE child (parent REFERENCES parent DEFERRABLE INITIALLY DEFERRED)`);
+    const { settled } = await whileLocked(async () => ({
+      settled: Promise.allSettled([
+        enqueue(0, 1),
+        enqueue(0, 2),
+        enqueue([0, 1], 666),
+        enqueue(0, 3),
+        store.enqueueWrite("INSERT INTO pools VALUES (1, 'a', 1)"),
+        store.enqueueWrite("INSERT INTO pools VALUES (1, 'b', 1)"),
+        store.enqueueWrite('INSERT INTO child VALUES (7)'),
+        enqueue(1, 4),
+        enqueue(1, 5),
+        enqueue(2, 666),
+        enqueue(2, 6),
+      ]),
+    }));
+    const results = await settled;
+    const failed = results.map(({ reason }) => reason?.code);
+    // The row of close 666 at candle 0 is spared when a newer write of its group has it, but candle 1 never is alone.
+    expect(failed.slice(0, 2)).toEqual([undefined, undefined]);
+    expect([failed[3], failed[4], failed[5], failed[7], failed[8], failed[10]]).toEqual([
+      undefined,
+      undefined,
+      'CONSTRAINT',
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(all(store).map(({ close }) => close)).toEqual([3, 5, 6]);
+    expect(store.db.prepare('SELECT name FROM pools').pluck().all()).toEqual(['a']);
+    expectSums();
+  });
+
+  test('is not stored when it was withdrawn or too late, and the older one is', async () => {
+    const control = new AbortController();
+    const { settled } = await whileLocked(async () => {
+      const made = [
+        enqueue(0, 1),
+        enqueue(0, 2, { signal: control.signal }),
+        enqueue(1, 3),
+        enqueue(1, 4, { timeoutMs: 10 }),
+      ];
+      const outcomes = Promise.allSettled(made);
+      control.abort();
+      await expect(made[3]).rejects.toEqual(failure({ code: 'TIMEOUT', written: 'no' }));
+      return { settled: outcomes };
+    });
+    const results = await settled;
+    expect(results.map(({ reason }) => reason?.code)).toEqual([undefined, 'ABORTED', undefined, 'TIMEOUT']);
+    expect(all(store).map(({ close }) => close)).toEqual([1, 3]);
+    expect(expectSums()).toEqual({ committed: 2, coalesced: 0, failed: 2 });
+  });
+
+  test('of every kind at random is what a plain map says', async () => {
+    let seed = 20_240_601;
+    const random = (below) => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return Math.floor((seed / 2_147_483_648) * below);
+    };
+    const map = new Map();
+    for (let round = 0; round < 4; round++) {
+      const outcomes = await whileLocked(async () => {
+        const made = [];
+        for (let n = 0; n < 150; n++) {
+          const close = round * 1000 + n + 1;
+          const priority = ['live', 'backfill', 'maintenance'][random(3)];
+          const first = random(20);
+          if (random(10) === 0) {
+            const [after, before] = [first, first + random(6)].map(timeOf);
+            made.push(store.enqueueDelete(TABLE, SYMBOL, { after, before }, { priority }));
+            for (const time of [...map.keys()]) if (after < time && time < before) map.delete(time);
+          } else {
+            const numbers = Array.from({ length: 1 + random(5) }, (_, place) => first + place);
+            made.push(enqueue(numbers, close, { priority }));
+            for (const number of numbers) map.set(timeOf(number), close);
+          }
+        }
+        return made;
+      });
+      await Promise.all(outcomes);
+      expect(all(store).map(({ time, close }) => [time, close])).toEqual([...map].sort(([a], [b]) => a - b));
+      expectSums();
+    }
+  });
+});
+
+describe('a long queue', () => {
+  test('of backfill advances while live writes fill every group', async () => {
+    const busy = open(newFile(), { groupBudgetMs: 1 });
+    let waiting = 20;
+    const settled = [];
+    const backfill = Array.from({ length: waiting }, (_, n) =>
+      busy
+        .enqueueCandles(TABLE, 'X:BACK', candles(200, n * 200), {
+          priority: n % 2 ? 'maintenance' : 'backfill',
+        })
+        .then(() => {
+          settled.push(n);
+          waiting -= 1;
+        }),
+    );
+    // More than one group is always on its way, so that the live lane is never empty.
+    const stream = async (name) => {
+      for (let close = 0; waiting > 0; close++)
+        await busy.enqueueCandles(TABLE, `X:${name}`, candles(1_000, 0, { close }));
+    };
+    await Promise.all(['A', 'B', 'C', 'D', 'E', 'F'].map(stream));
+    await Promise.all(backfill);
+    expect(all(busy, 'X:BACK')).toEqual(candles(4_000));
+    for (const odd of [0, 1]) {
+      const told = settled.filter((n) => n % 2 === odd);
+      expect(told).toEqual([...told].sort((a, b) => a - b));
+    }
+    expect(busy.queue.stats()).toMatchObject({ failed: { commands: 0 }, queued: { commands: 0 } });
+  });
+});

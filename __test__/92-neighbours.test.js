@@ -4,6 +4,7 @@
 // and Python's sqlite3, each in a process of its own, each waiting at most 5 s for a lock.
 
 const path = require('node:path');
+const { setTimeout: pause } = require('node:timers/promises');
 const { openStore } = require('candlestore');
 const { page } = require('../bench/synthetic-exchange.js');
 const { scratch } = require('./support/scratch.js');
@@ -96,6 +97,49 @@ test('Python writes at the same time: no error on either side, and all rows are 
     candles_15: ours.length + 2000,
     lockTimeoutCount: 0,
   });
+  expect(await integrity()).toBe('ok');
+});
+
+test('better-sqlite3 and Python each get every small write through beside backfill that never pauses', async () => {
+  const old = await openElsewhere('old', file);
+  await old.pragma('busy_timeout = 5000');
+  const few = theirs.slice(0, 40);
+  const small = async () => {
+    for (const candle of few) {
+      await old.call('upsertCandle', 'candles_15', OLD, candle);
+      await pause(30);
+    }
+  };
+  let working = true;
+  let batches = 0;
+  const backfill = async () => {
+    for (; working; batches++) {
+      const first = (batches * 1000) % ours.length;
+      await store.enqueueCandles(
+        15,
+        OURS,
+        ours.slice(first, first + 1000).map((candle) => ({ ...candle, tradeCount: batches })),
+        { priority: 'backfill' },
+      );
+    }
+  };
+  const streams = [backfill(), backfill(), backfill()];
+  const [, python] = await Promise.all([
+    small(),
+    run('python3', [neighbour, 'trickle', file, PYTHON, few.length]),
+  ]).finally(() => {
+    working = false;
+  });
+  await Promise.all(streams);
+  expect(python).toMatchObject({ code: 0, stderr: '', stdout: `${few.length}\n` });
+  await old.close();
+  expect(batches).toBeGreaterThan(0);
+  expect(store.getCandles(15, OLD, ALL)).toEqual(few);
+  expect(store.getCandles(15, PYTHON, ALL)).toHaveLength(few.length);
+  const { failed, lockTimeouts, committed, coalesced, accepted } = store.queue.stats();
+  expect({ failed, lockTimeouts }).toEqual({ failed: { commands: 0, rows: 0 }, lockTimeouts: 0 });
+  expect(committed.commands + coalesced.commands).toBe(accepted.commands);
+  expect(committed.rows + coalesced.rows).toBe(accepted.rows);
   expect(await integrity()).toBe('ok');
 });
 

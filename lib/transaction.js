@@ -14,6 +14,10 @@ const MOST_ROWS = 5_000;
 const MOST_DOUBLES = 512 << 10;
 
 const ROLLS_BACK = /^(?:[\s;]|--[^\n]*\n|\/\*[^]*?\*\/)*rollback\b/i;
+/** The same, of the whole transaction and with nothing after it. */
+const ENDS = /^[\s;]*rollback(?:\s+transaction)?[\s;]*$/i;
+const MORE_FOLLOWS = /;\s*[^\s;]/;
+const NOTHING = { changes: 0, lastInsertRowid: 0, columns: [], rows: [] };
 
 class Transaction {
   constructor(nativeStore) {
@@ -92,12 +96,23 @@ class Transaction {
 
   /** Runs something on the writing session: what was gathered comes first, unless it is being rolled back. */
   around(sql, run) {
-    if (ROLLS_BACK.test(sql)) this.discard();
-    this.handOver();
+    if (this.deferred && ENDS.test(sql)) {
+      // Nobody has to be waited for to write nothing.
+      this.end(false);
+      return NOTHING;
+    }
+    const rollsBack = ROLLS_BACK.test(sql);
+    const gathered = this.packed;
+    if (rollsBack) this.packed = new Packed();
     try {
+      this.handOver();
       return native(run);
+    } catch (error) {
+      // A rollback to a savepoint that there is not has taken nothing back.
+      if (rollsBack && !MORE_FOLLOWS.test(sql)) this.packed = gathered;
+      throw error;
     } finally {
-      this.open = this.native.inTransaction;
+      if (!this.deferred) this.open = this.native.inTransaction;
       if (!this.open) this.discard();
     }
   }

@@ -1,10 +1,11 @@
-"""A Python process on the file that candlestore writes: `write` stores rows in small transactions of its own, `read`
-runs the query of the paper trader until its standard input ends. Any error ends it with a traceback and code 1."""
+"""A Python process on the file that candlestore writes: `write` stores rows in small transactions of its own, `trickle`
+one row at a time with a pause after each, `read` runs the query of the paper trader until its standard input ends. Any error ends it with a traceback and code 1."""
 
 import json
 import select
 import sqlite3
 import sys
+import time
 
 QUERY = (
     "SELECT time, open, high, low, close, volume, delta FROM candles_15 "
@@ -25,6 +26,18 @@ def write(path, symbol, rows):
     return rows
 
 
+def trickle(path, symbol, rows):
+    db = sqlite3.connect(path, timeout=5, isolation_level=None)
+    for n in range(rows):
+        db.execute(
+            "INSERT INTO candles_15 (symbol, time, open, high, low, close, volume, buy_volume, sell_volume, delta, trade_count)"
+            " VALUES (?, ?, 1.5, 2.5, 0.5, 2, ?, 0, 0, 0, 0)",
+            [symbol, 1704067200000 + n * 900000, n / 8],
+        )
+        time.sleep(0.03)
+    return rows
+
+
 def read(path, symbol, limit):
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
     queries = 0
@@ -37,4 +50,4 @@ def read(path, symbol, limit):
 
 
 job, path, symbol, number = sys.argv[1:]
-print(json.dumps({"write": write, "read": read}[job](path, symbol, int(number))))
+print(json.dumps({"write": write, "trickle": trickle, "read": read}[job](path, symbol, int(number))))

@@ -46,9 +46,10 @@ function program(work, args, nodeArgs) {
   return [...nodeArgs, '-e', text];
 }
 
-/** Runs a function in another Node to its end: { code, signal, stdout, stderr, said }. */
-async function runElsewhere(work, args = [], { nodeArgs = [], ...options } = {}) {
-  const ended = await run(process.execPath, program(work, args, nodeArgs), { cwd: root, ...options });
+/** Runs a function in another Node to its end: { code, signal, stdout, stderr, said }. `through` is what starts that Node. */
+async function runElsewhere(work, args = [], { nodeArgs = [], through = [], ...options } = {}) {
+  const [command, ...rest] = [...through, process.execPath, ...program(work, args, nodeArgs)];
+  const ended = await run(command, rest, { cwd: root, ...options });
   const said = ended.stdout.split('\n').filter(Boolean).map(parsed);
   return { ...ended, said };
 }
