@@ -386,3 +386,18 @@ if (!MOUNTED)
     ]);
   },
 );
+
+test('a table whose largest rowid is taken is no full disk: its INSERT fails alone and the breaker stays closed', async () => {
+  const store = open();
+  const told = [];
+  store.on('breaker', (event) => told.push(event));
+  store.db.exec('CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, text)');
+  await store.enqueueWrite("INSERT INTO notes VALUES (9223372036854775807, 'last')");
+  const refused = store.enqueueWrite("INSERT INTO notes (text) VALUES ('one more')");
+  const written = store.enqueueCandles(TABLE, SYMBOL, candles(3));
+  await expect(refused).rejects.toEqual(FULL);
+  await expect(written).resolves.toMatchObject({ inserted: 3 });
+  expect(() => store.db.exec("INSERT INTO notes (text) VALUES ('one more')")).toThrow(FULL);
+  expect(store.getStats().breaker).toBe('closed');
+  expect(told).toEqual([]);
+});

@@ -8,6 +8,7 @@ mod holder;
 mod raw;
 mod schema;
 mod session;
+mod space;
 mod statement;
 #[cfg(test)]
 mod tests;

@@ -10,12 +10,13 @@ use rusqlite::{Connection, ffi, params};
 use super::failure::{commit_error, store_error};
 use super::raw::RawStatement;
 use super::schema::TableSql;
+use super::space;
 use super::statement;
 use crate::candle::{CLUSTERS, OddCell, ROW, ReadRows, Rows, TimeRange};
 use crate::engine::{
     Committed, Description, LockWait, NewestCandle, ReadSession, Step, Upserted, WriteSession,
 };
-use crate::error::{Code, Result, StoreError};
+use crate::error::{Code, Failure, Result, StoreError};
 use crate::timeframe::Timeframe;
 use crate::value::{Statement, StatementResult, Value};
 
@@ -122,6 +123,19 @@ impl Session {
                 )
                 .not_written()
             })
+    }
+
+    /// Tells a full disk from a statement for which SQLite says the same.
+    fn judge(&self, mut error: StoreError) -> StoreError {
+        if error.code == Code::DiskFull && space::is_ample(&self.connection) {
+            // It fails again whatever becomes of the disk, and must not hold up everybody behind it.
+            error.failure = Failure::Permanent;
+            error.message.push_str(
+                "; but the disk has room, so it is the statement: SQLite says the same when the largest rowid of a table \
+                 with AUTOINCREMENT is taken",
+            );
+        }
+        error
     }
 
     /// Marks the transaction as one whose changes the counts do not know.
@@ -487,7 +501,7 @@ impl WriteSession for Session {
 
     fn run(&mut self, given: &Statement, most_rows: Option<usize>) -> Result<StatementResult> {
         statement::check_queued(&self.connection, &given.sql)?;
-        statement::run_counted(self, given, most_rows)
+        statement::run_counted(self, given, most_rows).map_err(|error| self.judge(error))
     }
 
     fn execute(
@@ -497,7 +511,7 @@ impl WriteSession for Session {
         wait: &mut LockWait<'_>,
         steps: &mut Vec<Step>,
     ) -> Result<StatementResult> {
-        statement::execute(self, given, most_rows, wait, steps)
+        statement::execute(self, given, most_rows, wait, steps).map_err(|error| self.judge(error))
     }
 
     fn execute_script(
@@ -506,7 +520,7 @@ impl WriteSession for Session {
         wait: &mut LockWait<'_>,
         steps: &mut Vec<Step>,
     ) -> Result<()> {
-        statement::execute_script(self, script, wait, steps)
+        statement::execute_script(self, script, wait, steps).map_err(|error| self.judge(error))
     }
 
     fn commit(&mut self) -> Result<Committed> {
