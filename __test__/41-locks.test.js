@@ -460,7 +460,8 @@ describe('the file in which processes line up', () => {
         Array.from({ length: 100 }, (__, n) => n),
       );
     expect(await other.sql('PRAGMA integrity_check')).toEqual([['ok']]);
-    if (fs.statSync(turnOf(store.db.name)).isDirectory()) fs.rmdirSync(turnOf(store.db.name));
+    if (fs.statSync(turnOf(store.db.name), { throwIfNoEntry: false })?.isDirectory())
+      fs.rmdirSync(turnOf(store.db.name));
   });
 
   test('is not made by a store that only reads', async () => {
