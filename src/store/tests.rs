@@ -10,7 +10,7 @@ use super::{EnqueueOptions, Handle, Store};
 use crate::candle::{ReadRows, TimeRange};
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, Result, StoreError, Written};
-use crate::options::{Breaker, Options};
+use crate::options::{Breaker, Options, Retry};
 use crate::queue::Priority;
 use crate::reply::{Answer, Event};
 use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement, wait_for};
@@ -146,6 +146,38 @@ fn a_synchronous_write_that_fails_is_absent_and_the_next_one_works() -> Result<(
         });
         assert_eq!(bench.close_of(1), Some(2.0));
     }
+    Ok(())
+}
+
+#[test]
+fn a_synchronous_write_ends_the_pause_between_two_attempts_at_a_queued_one() -> Result<()> {
+    let bench = Bench::with(&Options {
+        retry: Retry {
+            base_ms: 60_000.0,
+            cap_ms: 60_000.0,
+            ..options().retry
+        },
+        ..options()
+    });
+    bench.fake.script(Point::Upsert, [Act::Fail(busy())]);
+    let values = packed(&[(1, 1.0)]);
+    let enqueued = EnqueueOptions {
+        id: 1,
+        priority: Priority::Backfill,
+        timeout_ms: None,
+    };
+    bench
+        .handle
+        .enqueue_upsert(FRAME.0, SYMBOL, rows(&values), enqueued)?;
+    let writer = &bench.store.writer;
+    wait_for("the first attempt", || {
+        writer.numbers.numbers().retries == 1
+    });
+    // The thread is about to pause, or does; one write may come too early for it.
+    wait_for("the queued write", || {
+        write(&bench.handle, &[(2, 1.0)]).is_ok() && bench.close_of(1).is_some()
+    });
+    assert_eq!(bench.told.written(1).inserted, 1);
     Ok(())
 }
 

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::coalesce::coalesce;
@@ -163,6 +164,7 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
             .pause(wait.min(time_to_deadline(writer)), urgent);
         if is_urgent || Instant::now() >= due {
             memory.paused = None;
+            writer.pauses.store(false, Ordering::Relaxed);
         }
         return;
     }
@@ -378,6 +380,7 @@ impl Memory {
     fn again(&mut self, writer: &Arc<Writer>, error: &StoreError) {
         writer.numbers.retry();
         let urgent = writer.queue.urgent();
+        writer.pauses.store(true, Ordering::Relaxed);
         writer.write_failed(error);
         self.paused = Some((Instant::now() + self.backoff.pause(), urgent));
     }

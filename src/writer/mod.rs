@@ -63,6 +63,8 @@ pub struct Writer {
     breaker: Mutex<Breaker>,
     /// The breaker is closed and has seen no failure since the last success: nothing is to be done at a commit.
     is_calm: AtomicBool,
+    /// The thread pauses between two attempts.
+    pauses: AtomicBool,
     /// The deadline of closing has passed: a begun group must not wait for the lock any longer.
     stopping: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl Writer {
             checkpointer: Checkpointer::new(),
             breaker: Mutex::new(Breaker::new(options.breaker, Instant::now())),
             is_calm: AtomicBool::new(true),
+            pauses: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         })
     }
@@ -243,6 +246,13 @@ impl Writer {
         match self.until_trial() {
             Some(wait) => Err(self.breaker_open(wait)),
             None => Ok(()),
+        }
+    }
+
+    /// A synchronous call wants to write: what made the last attempt fail may be over, so that the pause after it is, too.
+    pub fn end_pause(&self) {
+        if self.pauses.load(Ordering::Relaxed) {
+            self.queue.interrupt();
         }
     }
 

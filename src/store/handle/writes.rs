@@ -149,6 +149,7 @@ impl Handle {
 
     fn take_session(&self, start: Instant) -> Result<Held> {
         self.check_writable()?;
+        self.store.writer.end_pause();
         let token = &self.store.writer.token;
         if let Some(held) = token.try_take(Asker::Caller)? {
             return Ok(held);
