@@ -804,6 +804,7 @@ describe('a transaction that takes the lock only when it needs it', () => {
       store.db.exec('SAVEPOINT here');
       store.upsertCandle(TABLE, SYMBOL, candle(2));
       expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
+      expect(() => store.db.exec('ROLLBACK TO nowhere; SELECT 1')).toThrow(failure({ code: 'SQL_ERROR' }));
       store.upsertCandle(TABLE, SYMBOL, candle(3));
       expect(all(store)).toEqual(candles(4));
       store.upsertCandle(TABLE, SYMBOL, candle(4));

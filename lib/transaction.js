@@ -101,7 +101,7 @@ class Transaction {
       this.end(false);
       return NOTHING;
     }
-    const rollsBack = ROLLS_BACK.test(sql);
+    const rollsBack = ROLLS_BACK.test(sql) && !MORE_FOLLOWS.test(sql);
     const gathered = this.packed;
     if (rollsBack) this.packed = new Packed();
     try {
@@ -109,7 +109,7 @@ class Transaction {
       return native(run);
     } catch (error) {
       // A rollback to a savepoint that there is not has taken nothing back.
-      if (rollsBack && !MORE_FOLLOWS.test(sql)) this.packed = gathered;
+      if (rollsBack) this.packed = gathered;
       throw error;
     } finally {
       if (!this.deferred) this.open = this.native.inTransaction;

@@ -65,6 +65,10 @@ pub fn run(writer: &Arc<Writer>) {
         wanted: None,
     };
     loop {
+        // What was wanted may have been withdrawn.
+        if writer.queue.is_empty() {
+            memory.wanted = None;
+        }
         let until_trial = writer.until_trial();
         let found = writer.queue.wait_for_work(until_trial);
         let step = || match found {
