@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use super::futex::{monotonic, sleep_on, wake};
+use super::room::millis;
 use super::{Room, Urgency};
 use crate::proc_locks::FileLocks;
 
@@ -311,23 +312,16 @@ impl Turn {
 
     /// Whether a process is copying the log: one at a time is enough.
     pub fn is_copying(&self) -> bool {
-        let since = self.line().copying.load(SeqCst);
-        let now = monotonic();
-        since != 0
-            && Duration::from_millis(since) <= now
-            && now < Duration::from_millis(since) + COPIES
+        is_recent(self.line().copying.load(SeqCst))
     }
 
     /// This process begins to copy the log, unless another one does.
     pub fn begin_copying(&self) -> bool {
-        if self.is_copying() {
-            return false;
-        }
-        let since = self.line().copying.load(SeqCst);
-        let now = u64::try_from(monotonic().as_millis()).unwrap_or(u64::MAX);
-        let line = self.line();
-        let claimed = line.copying.compare_exchange(since, now, SeqCst, SeqCst);
-        claimed.is_ok()
+        let copying = &self.line().copying;
+        let since = copying.load(SeqCst);
+        let now = millis(monotonic());
+        // What was looked at is what is replaced, or two that come at once would both begin.
+        !is_recent(since) && copying.compare_exchange(since, now, SeqCst, SeqCst).is_ok()
     }
 
     pub fn end_copying(&self) {
@@ -350,6 +344,12 @@ impl Turn {
         let locks = FileLocks::of(&self.path);
         locks.is_some_and(|locks| locks.owners(0).contains(&pid))
     }
+}
+
+/// Whether who began to copy the log then may be at it yet.
+fn is_recent(since: u64) -> bool {
+    let (since, now) = (Duration::from_millis(since), monotonic());
+    !since.is_zero() && since <= now && now < since + COPIES
 }
 
 impl Drop for Turn {

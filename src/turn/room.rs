@@ -48,7 +48,8 @@ impl Room {
     }
 }
 
-fn millis(time: Duration) -> u64 {
+/// Whole milliseconds, as shared memory holds times.
+pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
