@@ -67,7 +67,6 @@ impl Histogram {
     }
 
     pub fn summary(&self) -> Summary {
-        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         Summary {
             count: self.count,
             mean_ms: if self.count == 0 {
@@ -80,6 +79,11 @@ impl Histogram {
             max_ms: milliseconds(self.longest),
         }
     }
+}
+
+/// A duration as callers are told it.
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
 }
 
 /// The bucket of a duration: below 8 us one for each microsecond, above that eight for each doubling.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::histogram::milliseconds;
+
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How urgent a write is. Within one priority the order of acceptance holds.
@@ -549,7 +551,7 @@ impl<C> Queue<C> {
             rows: lane.rows,
             bytes: lane.bytes,
             oldest_age_ms: lane.front().map_or(0.0, |entry| {
-                now.saturating_duration_since(entry.accepted).as_secs_f64() * 1_000.0
+                milliseconds(now.saturating_duration_since(entry.accepted))
             }),
         });
         let queued = Amount {

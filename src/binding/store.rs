@@ -198,6 +198,20 @@ fn facts(of: &impl Serialize) -> String {
     serde_json::to_string(of).unwrap_or_default()
 }
 
+/// An event that tells no more than its name.
+fn nothing(name: &'static str) -> StoreEvent {
+    StoreEvent {
+        name,
+        minutes: 0,
+        symbol: String::new(),
+        from: 0.0,
+        to: 0.0,
+        count: 0.0,
+        error: None,
+        facts: None,
+    }
+}
+
 fn most(rows: Option<u32>) -> Option<usize> {
     rows.map(|rows| rows as usize)
 }
@@ -556,14 +570,12 @@ impl NativeStore {
             Ok(changes
                 .into_iter()
                 .map(|change| StoreEvent {
-                    name: "candles",
                     minutes: change.timeframe.0,
                     symbol: change.symbol.to_string(),
                     from: change.from as f64,
                     to: change.to as f64,
                     count: 1.0,
-                    error: None,
-                    facts: None,
+                    ..nothing("candles")
                 })
                 .collect())
         })
@@ -641,16 +653,6 @@ impl NativeStore {
     }
 
     fn event(&self, event: Event) -> StoreEvent {
-        let nothing = |name| StoreEvent {
-            name,
-            minutes: 0,
-            symbol: String::new(),
-            from: 0.0,
-            to: 0.0,
-            count: 0.0,
-            error: None,
-            facts: None,
-        };
         match event {
             Event::Candles(candles) => {
                 self.handle.own_commit(&candles);

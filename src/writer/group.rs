@@ -20,6 +20,7 @@ use super::coalesce::coalesce;
 use super::command::Applied;
 use super::{Asker, Command, Held, Waited, Writer, lock};
 use crate::error::{Code, Failure, Result, StoreError, Written};
+use crate::histogram::milliseconds;
 use crate::overtaking::Overtaking;
 use crate::queue::{Cut, End, Entry, Priority, Work as Found};
 use crate::reply::{Outbox, SlowKind};
@@ -392,7 +393,7 @@ impl Memory {
     /// A group of so many bytes took so long.
     fn measured(&mut self, bytes: usize, time: Duration) {
         if bytes >= TELLING_BYTES {
-            let measured = bytes as f64 / (time.as_secs_f64() * 1_000.0).max(1e-3);
+            let measured = bytes as f64 / milliseconds(time).max(1e-3);
             let mean = 0.75 * self.bytes_per_ms + 0.25 * measured;
             self.bytes_per_ms = mean.clamp(SLOWEST, FASTEST);
         }
@@ -490,7 +491,7 @@ fn overtake(writer: &Writer, entries: &[Entry<Command>]) {
 /// Tells everybody how their writes ended. Room is made first, because who learns of a settled write may send the next
 /// one at once; who waits for everything to be settled goes on only when everybody has been told.
 fn settle(writer: &Writer, group: Vec<(Entry<Command>, Result<Applied>)>, began: Instant) {
-    let commit_ms = began.elapsed().as_secs_f64() * 1_000.0;
+    let commit_ms = milliseconds(began.elapsed());
     let mut outbox = Outbox::default();
     let mut events = Vec::new();
     let sequences: Vec<_> = group.iter().map(|(entry, _)| entry.sequence).collect();
@@ -508,10 +509,7 @@ fn settle(writer: &Writer, group: Vec<(Entry<Command>, Result<Applied>)>, began:
         if wants_candles && let Ok(applied) = &result {
             events.extend(entry.command.work.event(applied));
         }
-        let queued_ms = began
-            .saturating_duration_since(entry.accepted)
-            .as_secs_f64()
-            * 1_000.0;
+        let queued_ms = milliseconds(began.saturating_duration_since(entry.accepted));
         let answer = result
             .map(|done| done.answer(entry.sequence, queued_ms, commit_ms))
             .map_err(|mut error| {

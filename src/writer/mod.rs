@@ -32,6 +32,7 @@ use crate::breaker::{self, Breaker};
 use crate::counts::Counts;
 use crate::engine::{Engine, WriteSession};
 use crate::error::{Code, Failure, Result, StoreError, Written};
+use crate::histogram::milliseconds;
 use crate::options::{Options, WhenFull};
 use crate::overtaking::Overtaking;
 use crate::queue::{Entry, Priority, Queue, Refused};
@@ -266,7 +267,7 @@ impl Writer {
     }
 
     fn breaker_open(&self, wait: Duration) -> StoreError {
-        let wait_ms = wait.as_secs_f64() * 1_000.0;
+        let wait_ms = milliseconds(wait);
         let mut error = StoreError::new(
             Code::BreakerOpen,
             format!(
@@ -361,12 +362,12 @@ impl Writer {
             Code::Timeout,
             format!(
                 "waited {:.0} ms for the write lock of {}{held_by}; nothing was written, try again or raise the time-out",
-                waited.time.as_secs_f64() * 1_000.0,
+                milliseconds(waited.time),
                 self.engine.name()
             ),
         )
         .not_written();
-        error.waited_ms = Some(waited.time.as_secs_f64() * 1_000.0);
+        error.waited_ms = Some(milliseconds(waited.time));
         error.attempts = Some(waited.attempts);
         error.holder_pid = holder;
         error
@@ -409,7 +410,7 @@ impl Writer {
         BreakerNumbers {
             state: breaker.state(),
             failures: u64::from(breaker.failures()),
-            next_trial_ms: until_trial.map(|wait| wait.as_secs_f64() * 1_000.0),
+            next_trial_ms: until_trial.map(milliseconds),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Waited, Writer, lock};
 use crate::error::{Result, StoreError};
+use crate::histogram::milliseconds;
 use crate::reply::{Event, EventKind, LockWaitEvent, SlowKind, SlowWriteEvent};
 use crate::turn::Urgency;
 
@@ -52,7 +53,6 @@ impl LockReports {
         if !state.is_due(now) {
             return None;
         }
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1_000.0;
         let event = LockWaitEvent {
             count: state.waits,
             total_ms: milliseconds(state.total),
@@ -154,8 +154,8 @@ impl Writer {
         }
         self.emit(&Event::SlowWrite(SlowWriteEvent {
             kind,
-            waited_ms: waited.time.as_secs_f64() * 1_000.0,
-            took_ms: took.as_secs_f64() * 1_000.0,
+            waited_ms: milliseconds(waited.time),
+            took_ms: milliseconds(took),
             attempts: waited.attempts,
             sql: sql.map(|sql| sql.chars().take(MOST_CHARS).collect()),
         }));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::candle::{OwnedRows, Rows, TimeRange};
 use crate::engine::{Upserted, WriteSession};
 use crate::error::{Code, Result, StoreError};
+use crate::histogram::milliseconds;
 use crate::queue::Priority;
 use crate::reply::{CandlesEvent, SlowKind};
 use crate::turn::Urgency;
@@ -180,7 +181,7 @@ impl Handle {
                         "{}; the transaction {:?} of this process has been open for {:.0} ms",
                         error.message,
                         owner.sql,
-                        owner.began.elapsed().as_secs_f64() * 1_000.0
+                        milliseconds(owner.began.elapsed())
                     );
                 }
                 Err(error)
