@@ -1,6 +1,6 @@
 //! candlestore keeps market candles in SQLite behind one serialized write queue per process.
 //!
-//! The layers, each using only those before it: values (`candle`, `timeframe`, `value`, `error`, `options`),
+//! The layers, each using only those before it: values (`candle`, `json_text`, `timeframe`, `value`, `error`, `options`),
 //! mechanisms (`queue`, `overtaking`, `retry`, `breaker`, `turn`, `counts`), the seam to databases (`engine`), the threads (`writer`, `reader`),
 //! their composition (`store`), and the edge to Node (`binding`). ARCHITECTURE.md shows the ways through them.
 
@@ -18,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod footprint;
 pub mod histogram;
+pub mod json_text;
 pub mod number_text;
 pub mod options;
 pub mod overtaking;

@@ -2,11 +2,15 @@
 //! behind: nearly all the JSON that is stored. A level is looked at as one window of bytes. What does not look so is
 //! not judged here.
 
+use std::ops::RangeInclusive;
+
 use super::masks::{self, Masks, WINDOW};
 use super::number;
 
-/// The longest price that is taken for one.
-const LONGEST_PRICE: usize = 15;
+/// How long prices and plain numbers are: a double has any decimal of so many characters.
+const LENGTHS: RangeInclusive<usize> = 1..=15;
+/// For room.
+const SHORT_LEVEL: usize = 32;
 const BID: &[u8; 9] = b"\":{\"bid\":";
 const ASK: &[u8; 7] = b",\"ask\":";
 const DELTA: &[u8; 9] = b",\"delta\":";
@@ -16,11 +20,11 @@ const IMBALANCE: &[u8; 13] = b",\"imbalance\":";
 pub fn is_canonical(text: &[u8]) -> bool {
     let mut outermost = Outermost::default();
     match levels(text, &mut outermost) {
-        Found::Canonical => true,
-        Found::Other => false,
-        Found::Again => {
-            let mut all = All(Vec::with_capacity(text.len() / 32));
-            levels(text, &mut all) == Found::Canonical && all.are_unique()
+        None => false,
+        Some(Found::Canonical) => true,
+        Some(Found::Unordered) => {
+            let mut all = All(Vec::with_capacity(text.len() / SHORT_LEVEL));
+            levels(text, &mut all) == Some(Found::Canonical) && all.are_unique()
         }
     }
 }
@@ -28,9 +32,8 @@ pub fn is_canonical(text: &[u8]) -> bool {
 #[derive(PartialEq)]
 enum Found {
     Canonical,
-    Other,
-    /// A price may be one of those before; all of them must be compared.
-    Again,
+    /// A price may be one of those before: all of them must be compared.
+    Unordered,
 }
 
 /// How prices with decimals are known to be unique.
@@ -69,8 +72,8 @@ impl Prices for Outermost {
     }
 }
 
-/// Prices in any order, by what two different ones hardly share.
-struct All(Vec<u64>);
+/// Prices in any order.
+struct All(Vec<Price>);
 
 impl All {
     fn are_unique(&mut self) -> bool {
@@ -81,7 +84,7 @@ impl All {
 
 impl Prices for All {
     #[inline(always)]
-    fn add(&mut self, Price(price): Price) -> bool {
+    fn add(&mut self, price: Price) -> bool {
         self.0.push(price);
         true
     }
@@ -96,23 +99,13 @@ impl Prices for All {
 struct Price(u64);
 
 impl Price {
-    /// `length` is not over `LONGEST_PRICE`.
+    /// `length` is one of `LENGTHS`.
     #[inline(always)]
-    fn new(characters: [u8; 16], length: usize, whole: usize) -> Self {
-        let both = u128::from_le_bytes(characters);
-        let packed = u64::from(pack(both as u64)) << 32 | u64::from(pack((both >> 64) as u64));
+    fn new(characters: &[u8; 16], length: usize, whole: usize) -> Self {
+        let packed = masks::nibbles(characters);
         let others = (16 - length) * 4;
         Self(packed >> others << others >> 4 | (whole as u64) << 60)
     }
-}
-
-/// Digits become 1 to 10, a dot 15; what is no character of the price becomes 0 later.
-#[inline(always)]
-fn pack(characters: u64) -> u32 {
-    let bits = (characters & 0x0f0f_0f0f_0f0f_0f0f) + 0x0101_0101_0101_0101;
-    let bits = (bits << 4 | bits >> 8) & 0x00ff_00ff_00ff_00ff;
-    let bits = (bits | bits >> 8) & 0x0000_ffff_0000_ffff;
-    ((bits | bits >> 16) as u32).swap_bytes()
 }
 
 /// Where the parts of a level are, counted from the quote before its price.
@@ -121,17 +114,11 @@ struct Level {
     /// The first dot of the price, or its end.
     whole_end: usize,
     ask_end: usize,
-    /// Where the first closing brace in the window is, or `WINDOW`.
-    brace: usize,
 }
 
+/// Goes through all levels; nothing if one looks different.
 #[inline(always)]
-fn levels(text: &[u8], prices: &mut impl Prices) -> Found {
-    walk(text, prices).unwrap_or(Found::Other)
-}
-
-#[inline(always)]
-fn walk(text: &[u8], prices: &mut impl Prices) -> Option<Found> {
+fn levels(text: &[u8], prices: &mut impl Prices) -> Option<Found> {
     let mut printed = Vec::new();
     let mut index = Price(0);
     if !text.starts_with(b"{\"") {
@@ -149,10 +136,10 @@ fn walk(text: &[u8], prices: &mut impl Prices) -> Option<Found> {
             None => careful(rest, &mut printed)?,
         };
         let characters = rest.get(1..17)?.first_chunk()?;
-        let price = Price::new(*characters, level.price_end - 1, level.whole_end - 1);
+        let price = Price::new(characters, level.price_end - 1, level.whole_end - 1);
         if level.whole_end < level.price_end {
             if !prices.add(price) {
-                return Some(Found::Again);
+                return Some(Found::Unordered);
             }
         } else {
             // V8 puts whole numbers first, ascending.
@@ -165,19 +152,10 @@ fn walk(text: &[u8], prices: &mut impl Prices) -> Option<Found> {
         if rest.get(end) != Some(&b'}') {
             end = more(rest, end, &mut printed)?;
         }
-        // The processor need not know the numbers' lengths to begin with the next level.
-        let likely_next = std::hint::black_box(at + level.brace + 2);
-        match *rest.get(end..)? {
-            [b'}', b',', b'"', ..] => {
-                at = if level.brace < WINDOW {
-                    if level.brace != end { return None; }
-                    likely_next
-                } else {
-                    at + end + 2
-                };
-            }
-            [b'}', b'}'] => return Some(Found::Canonical),
-            _ => return None,
+        if after(rest, end, b"},\"").is_some() {
+            at += end + 2;
+        } else {
+            return (rest.get(end..)? == b"}}").then_some(Found::Canonical);
         }
     }
 }
@@ -197,29 +175,33 @@ fn padded(rest: &[u8]) -> [u8; WINDOW] {
 fn usual(window: &[u8; WINDOW]) -> Option<Level> {
     let masks = masks::of_window(window);
     let others = !masks.numbers();
-    let price_end = next(others, 1)?;
+    let price_end = next(others, 1);
     let bid = price_end + BID.len();
-    let bid_end = next(others, bid)?;
+    let bid_end = next(others, bid);
     let ask = bid_end + ASK.len();
-    let ask_end = next(others, ask)?;
+    let ask_end = next(others, ask);
+    // Each is behind the one before, so all are in the window if the last is.
+    if ask_end >= WINDOW {
+        return None;
+    }
     let values = below(ask_end) & !below(price_end);
     let shaped = window.get(price_end..bid)? == BID
         && window.get(bid_end..ask)? == ASK
-        && (1..16).contains(&(bid_end - bid)) & (1..16).contains(&(ask_end - ask)) & (price_end > 1) & (price_end <= LONGEST_PRICE + 1)
+        && LENGTHS.contains(&(price_end - 1))
+        && LENGTHS.contains(&(bid_end - bid))
+        && LENGTHS.contains(&(ask_end - ask))
         && masks.doubts() & values == 0;
     shaped.then_some(Level {
         price_end,
         whole_end: (masks.dots.trailing_zeros() as usize).min(price_end),
         ask_end,
-        brace: masks.closing_braces.trailing_zeros() as usize,
     })
 }
 
-/// The first set bit from `at` on.
+/// The first set bit from `at` on, or at least 64 if there is none or `at` is beyond.
 #[inline(always)]
-fn next(bits: u64, at: usize) -> Option<usize> {
-    let rest = bits.checked_shr(at as u32)?;
-    (rest != 0).then(|| at + rest.trailing_zeros() as usize)
+fn next(bits: u64, at: usize) -> usize {
+    at + bits.wrapping_shr(at as u32).trailing_zeros() as usize
 }
 
 /// The bits below one that is in the window.
@@ -237,7 +219,7 @@ fn careful(rest: &[u8], printed: &mut Vec<u8>) -> Option<Level> {
         .iter()
         .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.'))
         .count();
-    if !(2..=LONGEST_PRICE + 1).contains(&price_end) {
+    if !LENGTHS.contains(&(price_end - 1)) {
         return None;
     }
     let whole = price.iter().take_while(|byte| **byte != b'.').count();
@@ -247,7 +229,6 @@ fn careful(rest: &[u8], printed: &mut Vec<u8>) -> Option<Level> {
         price_end,
         whole_end: (whole + 1).min(price_end),
         ask_end,
-        brace: WINDOW,
     })
 }
 
@@ -294,8 +275,8 @@ fn number_end(text: &[u8], at: usize, printed: &mut Vec<u8>) -> Option<usize> {
 /// The length with the sign.
 #[inline(always)]
 fn short_number(masks: &Masks, negative: usize) -> Option<usize> {
-    let length = next(!masks.numbers(), 0)?;
+    let length = next(!masks.numbers(), 0);
     let minus_zero = (negative == 1) & (length == 1) & (masks.zeros & 1 == 1);
-    let sure = length > 0 && length < 16 && masks.doubts() & below(length) == 0 && !minus_zero;
+    let sure = LENGTHS.contains(&length) && masks.doubts() & below(length) == 0 && !minus_zero;
     sure.then_some(length + negative)
 }

@@ -72,5 +72,3 @@ fn push_buffer(text: &mut Vec<u8>, bytes: &[u8]) {
     }
     text.extend_from_slice(b"]}");
 }
-pub fn general_only(text: &[u8]) -> bool { general::is_canonical(text) }
-pub fn footprint_only(text: &[u8]) -> bool { footprint::is_canonical(text) }
