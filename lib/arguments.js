@@ -61,6 +61,16 @@ function checkLimit(limit) {
   return Math.min(limit, MOST_LIMIT);
 }
 
+/** Series to be read in one call: `{ table, symbol }` and what one of them wants otherwise than the rest. */
+function checkSeries(series) {
+  if (!Array.isArray(series)) {
+    throw invalidArgument(`series must be an array of { table, symbol }, got ${shown(series)}`);
+  }
+  series.forEach((one) => checkObject('a series', one));
+  series.forEach((one) => checkKeys('series', one, ['table', 'symbol', 'limit', 'before', 'after']));
+  return series;
+}
+
 function checkBoolean(name, value) {
   if (typeof value !== 'boolean') throw invalidArgument(`${name} must be true or false, got ${shown(value)}`);
   return value;
@@ -123,6 +133,7 @@ function aborted(signal, written) {
 }
 
 module.exports = {
+  MOST_LIMIT,
   PRIORITIES,
   aborted,
   checkBoolean,
@@ -131,6 +142,7 @@ module.exports = {
   checkLimit,
   checkMilliseconds,
   checkObject,
+  checkSeries,
   checkSignal,
   checkSymbol,
   checkWriteOptions,

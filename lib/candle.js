@@ -160,6 +160,26 @@ function unpack(values, count, clusters, odd) {
   return candles;
 }
 
+/**
+ * Columns from one array of them, the last of which tells how long each footprint's text is.
+ * @param {{values: Float64Array, count: number, clusters: string}} packed
+ * @param {boolean} withClusters
+ */
+function unpackColumns({ values, count, clusters }, withClusters) {
+  const columns = {};
+  for (let place = 0; place < ROW - 1; place++) {
+    columns[FIELDS[place]] = values.subarray(place * count, (place + 1) * count);
+  }
+  if (withClusters) {
+    const lengths = values.subarray((ROW - 1) * count);
+    let start = 0;
+    columns.clusters = Array.from(lengths, (length) =>
+      length > 0 ? parseFootprint(clusters.slice(start, (start += length))) : {},
+    );
+  }
+  return columns;
+}
+
 /** The stored footprint; text of another program that is no JSON object reads as none. */
 function parseFootprint(text) {
   try {
@@ -170,4 +190,4 @@ function parseFootprint(text) {
   }
 }
 
-module.exports = { FIELDS, ROW, packCandle, unpack };
+module.exports = { FIELDS, ROW, packCandle, unpack, unpackColumns };

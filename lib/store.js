@@ -8,24 +8,41 @@ const { setInterval, clearInterval, setTimeout, clearTimeout } = require('node:t
 const { fileURLToPath } = require('node:url');
 
 const args = require('./arguments');
-const { ROW, unpack } = require('./candle');
+const { ROW, unpack, unpackColumns } = require('./candle');
 const { Database, ReadingRunner, WritingRunner } = require('./database');
 const { CandleStoreError, fromNative, invalidArgument, native } = require('./errors');
 const { NativeStore, statNames } = require('./native');
 const { Packed, withPacked } = require('./packed');
 const { Pending } = require('./pending');
+const {
+  ReadyAnswers,
+  answerOfBytes,
+  answerOfCandles,
+  checkEnvelope,
+  needsJavaScript,
+  roomFor,
+  stampOf,
+} = require('./ready');
 const { Room } = require('./room');
 const { rowsAsObjects, statementOf } = require('./statement');
 const { Transaction } = require('./transaction');
 
 const DEFAULT_LIMIT = 100;
+const FORMATS = ['rows', 'columns', 'json'];
+const READ_OPTIONS = ['limit', 'before', 'after', 'readOnly'];
+const READ_REQUEST = [
+  ...['table', 'symbol', 'series', 'limit', 'before', 'after', 'format', 'clusters', 'prefix', 'suffix'],
+  ...['signal', 'timeoutMs'],
+];
+const NONE = [];
+const NOTHING = {};
 /** Rows that fit into the array which synchronous reads share. */
 const SHARED_ROWS = 8192;
 /** How often commits of other processes are looked for while somebody listens. */
 const WATCH_MS = 100;
 /** Numbers of one outcome in what the native side gives: see `Settled` there. */
 const SETTLED = 11;
-const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4 };
+const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4, JSON: 5 };
 const BREAKER_STATES = ['closed', 'open', 'half-open'];
 const EVENT_BITS = {
   candles: 1,
@@ -55,6 +72,7 @@ class CandleStore extends EventEmitter {
   #maxBatchRows;
   #statNames;
   #numbers;
+  #ready;
 
   constructor(location, options) {
     super();
@@ -67,6 +85,7 @@ class CandleStore extends EventEmitter {
     }
     this.#statNames = [...opened.timeframes.map((minutes) => `candles_${minutes}`), ...statNames()];
     this.#numbers = new Float64Array(this.#statNames.length);
+    this.#ready = new ReadyAnswers(opened.tailCacheBytes / 2);
     this.#room = new Room(opened.whenFull === 'wait');
     this.#transaction = new Transaction(this.#native);
     const writing = new WritingRunner(this, this.#native, this.#transaction);
@@ -125,24 +144,87 @@ class CandleStore extends EventEmitter {
 
   // Synchronous reads.
 
-  getCandles(table, symbol, limit = DEFAULT_LIMIT, before = null, readOnly = false) {
-    let after = null;
-    if (typeof limit === 'object' && limit !== null && !Array.isArray(limit)) {
-      args.checkKeys('options', limit, ['limit', 'before', 'after', 'readOnly']);
-      ({ limit = DEFAULT_LIMIT, before = null, after = null, readOnly = false } = limit);
-    }
-    const minutes = this.#minutes(table);
-    const stored = args.checkSymbol(symbol);
-    const most = args.checkLimit(limit);
-    const from = args.checkBound('after', after);
-    const to = args.checkBound('before', before);
-    args.checkBoolean('readOnly', readOnly);
-    if (this.#transaction.open) this.#transaction.handOver();
-    const read = native(() =>
-      this.#native.readCandles(minutes, stored, from, to, most, readOnly, sharedRows),
+  getCandles(table, symbol, limit, before, readOnly) {
+    const { minutes, stored, from, to, most, committed } = this.#request(
+      table,
+      symbol,
+      limit,
+      before,
+      readOnly,
     );
-    if (typeof read === 'number') return unpack(sharedRows, read, '', []);
+    const read = native(() =>
+      this.#native.readCandles(minutes, stored, from, to, most, committed, sharedRows),
+    );
+    if (typeof read === 'number') return unpack(sharedRows, read, '', NONE);
     return unpack(read.values ?? sharedRows, read.count, read.clusters, read.odd);
+  }
+
+  getCandlesColumns(table, symbol, limit, before, readOnly) {
+    const request = this.#request(table, symbol, limit, before, readOnly, ['clusters']);
+    const { minutes, stored, from, to, most, committed, more } = request;
+    const clusters = args.checkBoolean('clusters', more.clusters ?? false);
+    const read = native(() => this.#native.readColumns(minutes, stored, from, to, most, committed));
+    return unpackColumns(read, clusters);
+  }
+
+  getCandlesJson(table, symbol, limit, before, readOnly) {
+    const request = this.#request(table, symbol, limit, before, readOnly, ['prefix', 'suffix']);
+    const { minutes, stored, from, to, most, committed, more } = request;
+    const { prefix, suffix } = checkEnvelope(more);
+    const key = `${minutes} ${stored} ${most} ${from} ${to} ${committed}`;
+    const known = this.#ready.get(key, prefix, suffix);
+    const made = native(() =>
+      this.#native.readJson(
+        minutes,
+        stored,
+        from,
+        to,
+        most,
+        committed,
+        prefix,
+        roomFor(suffix),
+        known?.stamp ?? 0,
+      ),
+    );
+    if (made === null) return known.bytes;
+    const series = { table: `candles_${minutes}`, symbol: stored };
+    if (needsJavaScript(made)) {
+      const range = { limit: oneMore(most), before: to, after: from, readOnly: committed };
+      return answerOfCandles(this.getCandles(table, symbol, range), most, series, prefix, suffix);
+    }
+    const bytes = answerOfBytes(made, series, suffix);
+    this.#ready.put(key, prefix, suffix, stampOf(made), bytes);
+    return bytes;
+  }
+
+  getCandlesOf(series, options = {}) {
+    return args
+      .checkSeries(series)
+      .map(({ table, symbol, ...own }) =>
+        this.getCandles(table, symbol, { ...args.checkObject('options', options), ...own }),
+      );
+  }
+
+  /** What a synchronous read asks for, from its arguments or from an object with `more` options besides the usual ones. */
+  #request(table, symbol, limit = DEFAULT_LIMIT, before = null, readOnly = false, known = NONE) {
+    let after = null;
+    let more = NOTHING;
+    if (typeof limit === 'object' && limit !== null && !Array.isArray(limit)) {
+      more = limit;
+      args.checkKeys('options', limit, [...READ_OPTIONS, ...known]);
+      ({ limit = DEFAULT_LIMIT, before = null, after = null, readOnly = false } = more);
+    }
+    const request = {
+      minutes: this.#minutes(table),
+      stored: args.checkSymbol(symbol),
+      most: args.checkLimit(limit),
+      from: args.checkBound('after', after),
+      to: args.checkBound('before', before),
+      committed: args.checkBoolean('readOnly', readOnly),
+      more,
+    };
+    if (this.#transaction.open) this.#transaction.handOver();
+    return request;
   }
 
   getLastCandleTime(table, symbol) {
@@ -277,16 +359,14 @@ class CandleStore extends EventEmitter {
 
   async readCandles(request) {
     args.checkObject('request', request);
-    args.checkKeys('request', request, [
-      'table',
-      'symbol',
-      'limit',
-      'before',
-      'after',
-      'format',
-      'signal',
-      'timeoutMs',
-    ]);
+    args.checkKeys('request', request, READ_REQUEST);
+    const { series, ...common } = request;
+    if (series === undefined) return this.#readOne(request);
+    const reads = args.checkSeries(series).map((one) => this.#readOne({ ...common, ...one }));
+    return settleAll(reads);
+  }
+
+  async #readOne(request) {
     const { limit = DEFAULT_LIMIT, format = 'rows' } = request;
     const minutes = this.#minutes(request.table);
     const stored = args.checkSymbol(request.symbol);
@@ -295,10 +375,17 @@ class CandleStore extends EventEmitter {
     const to = args.checkBound('before', request.before);
     const timeoutMs = args.checkMilliseconds('timeoutMs', request.timeoutMs);
     const signal = args.checkSignal(request.signal);
-    if (format !== 'rows') throw invalidArgument(`format must be 'rows', got ${args.shown(format)}`);
+    const clusters = args.checkBoolean('clusters', request.clusters ?? false);
+    const { prefix, suffix } = checkEnvelope(request);
+    if (!FORMATS.includes(format)) {
+      throw invalidArgument(`format must be ${FORMATS.join(', ')}, got ${args.shown(format)}`);
+    }
     if (signal?.aborted) throw args.aborted(signal);
     const id = this.#pending.nextId();
-    const reading = native(() => this.#native.readCandlesLater(minutes, stored, from, to, most, id));
+    const kind = FORMATS.indexOf(format);
+    const reading = native(() =>
+      this.#native.readCandlesLater(minutes, stored, from, to, most, kind, prefix, id),
+    );
     const giveUp = (error) => {
       reading.callOff();
       this.#pending.reject(id, error);
@@ -308,10 +395,16 @@ class CandleStore extends EventEmitter {
       giveUp(new CandleStoreError('TIMEOUT', `the read was not done within ${timeoutMs} ms`));
     const timer = Number.isNaN(timeoutMs) ? undefined : setTimeout(late, Math.min(timeoutMs, 2 ** 31 - 1));
     signal?.addEventListener('abort', abort, { once: true });
-    return this.#pending.wait(id, () => {
+    const read = await this.#pending.wait(id, () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
     });
+    if (format === 'rows') return unpack(read.values, read.count, read.clusters, read.odd);
+    if (format === 'columns') return unpackColumns(read, clusters);
+    const series = { table: `candles_${minutes}`, symbol: stored };
+    if (!needsJavaScript(read)) return answerOfBytes(read, series, suffix);
+    const rows = await this.#readOne({ ...request, limit: oneMore(most), format: 'rows' });
+    return answerOfCandles(rows, most, series, prefix, suffix);
   }
 
   // Life.
@@ -356,6 +449,7 @@ class CandleStore extends EventEmitter {
     clearInterval(this.#watcher);
     this.#watcher = null;
     this.#native.end();
+    this.#ready.clear();
     this.#room.rejectAll(closedError);
     // db.close() may end what close() has begun.
     this.#pending.resolve(this.#closeId);
@@ -370,7 +464,7 @@ class CandleStore extends EventEmitter {
 
   /** Settles what the native side has done since the last call. */
   #take() {
-    const { numbers, errors, candles, ran, events } = this.#native.take();
+    const { numbers, errors, candles, json, ran, events } = this.#native.take();
     for (let at = 0; at < numbers.length; at += SETTLED) {
       const id = numbers[at];
       const place = numbers[at + 10];
@@ -398,11 +492,12 @@ class CandleStore extends EventEmitter {
             commitMs: numbers[at + 9],
           });
           break;
-        case KIND.CANDLES: {
-          const { values, count, clusters, odd } = candles[place];
-          this.#pending.resolve(id, unpack(values, count, clusters, odd));
+        case KIND.CANDLES:
+          this.#pending.resolve(id, candles[place]);
           break;
-        }
+        case KIND.JSON:
+          this.#pending.resolve(id, json[place]);
+          break;
         default:
           this.#pending.resolve(id, undefined);
       }
@@ -509,6 +604,7 @@ function openNative(store, location, options) {
     timeframes: options.timeframes ?? [15, 60, 240, 1440],
     maxBatchRows: options.maxBatchRows ?? 5_000,
     whenFull: options.whenFull ?? 'reject',
+    tailCacheBytes: options.tailCacheBytes ?? 33_554_432,
   };
 }
 
@@ -565,6 +661,11 @@ function packSlices(candles, rows, where) {
     parts.push(part);
   }
   return parts;
+}
+
+/** A limit by which it is seen whether there are more candles than so many. */
+function oneMore(limit) {
+  return Math.min(limit + 1, args.MOST_LIMIT);
 }
 
 /** Waits for all before it reports the first failure: nothing may still be on its way then. */

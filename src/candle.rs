@@ -2,6 +2,7 @@
 //! footprints as one string. Checked where it is packed (`lib/candle.js`); here only its shape is.
 
 use crate::error::{Code, Result, StoreError};
+use crate::value::Value;
 
 /// Doubles in one packed row: time, open, high, low, close, volume, buy volume, sell volume, delta, trade count,
 /// and whether a footprint belongs to the row (written: 1 or 0; read: its length in UTF-16 units or -1).
@@ -146,6 +147,72 @@ pub struct ReadRows {
     pub odd: Vec<OddCell>,
 }
 
+/// One stored candle as it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct CandleView<'a> {
+    /// Time to trade count; 0 where another program stored something else than a number.
+    pub numbers: &'a [f64; CLUSTERS],
+    /// The footprint's text.
+    pub clusters: Option<&'a str>,
+    /// Whether that text is what `JSON.stringify` makes of its object, where somebody has looked already.
+    pub is_canonical: Option<bool>,
+    /// Cells that hold no number, by column; in `CLUSTERS` one that holds neither text nor NULL.
+    pub odd: &'a [(usize, Value)],
+}
+
+/// Where candles are put that are read, oldest first.
+pub trait CandleSink {
+    fn candle(&mut self, candle: CandleView<'_>);
+
+    /// Packed rows without footprints and odd cells.
+    fn packed(&mut self, rows: &[f64]) {
+        for row in rows.as_chunks::<ROW>().0 {
+            if let Some(numbers) = row.first_chunk() {
+                self.candle(CandleView {
+                    numbers,
+                    clusters: None,
+                    is_canonical: None,
+                    odd: &[],
+                });
+            }
+        }
+    }
+}
+
+/// Length of a text in UTF-16 units, as JavaScript counts.
+pub fn utf16_length(text: &str) -> usize {
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.encode_utf16().count()
+    }
+}
+
+impl CandleSink for ReadRows {
+    fn candle(&mut self, candle: CandleView<'_>) {
+        let row = self.len();
+        self.values.extend_from_slice(candle.numbers);
+        self.values.push(match candle.clusters {
+            Some(text) => {
+                self.clusters.push_str(text);
+                utf16_length(text) as f64
+            }
+            None => -1.0,
+        });
+        for (column, value) in candle.odd {
+            self.odd.push(OddCell {
+                row,
+                column: *column,
+                value: value.clone(),
+            });
+        }
+    }
+
+    fn packed(&mut self, rows: &[f64]) {
+        self.values.extend_from_slice(rows);
+    }
+}
+
 impl ReadRows {
     pub fn clear(&mut self) {
         self.values.clear();
@@ -160,18 +227,6 @@ impl ReadRows {
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
-
-    /// Turns newest-first rows, as they come from the index, into ascending ones.
-    pub fn reverse(&mut self) {
-        let rows = self.len();
-        for row in 0..rows / 2 {
-            let (head, tail) = self.values.split_at_mut((rows - 1 - row) * ROW);
-            head[row * ROW..(row + 1) * ROW].swap_with_slice(&mut tail[..ROW]);
-        }
-        for cell in &mut self.odd {
-            cell.row = rows - 1 - cell.row;
-        }
-    }
 }
 
 /// A cell that another program filled with something else than a number.
@@ -179,7 +234,7 @@ impl ReadRows {
 pub struct OddCell {
     pub row: usize,
     pub column: usize,
-    pub value: crate::value::Value,
+    pub value: Value,
 }
 
 /// A range of times, both ends exclusive, as SQLite compares them: whole milliseconds.
@@ -240,33 +295,6 @@ mod tests {
             .map(|rows| rows.iter().map(|(_, text)| text).collect())
             .unwrap_or_default();
         assert_eq!(texts, [Some("{\"a\":1}"), None, Some("{\"b\":2}")]);
-    }
-
-    #[test]
-    fn reversing_keeps_rows_whole_and_odd_cells_with_their_rows() {
-        for rows in [0_usize, 1, 2, 5] {
-            let mut read = ReadRows {
-                values: (0..rows * ROW).map(|n| n as f64).collect(),
-                ..ReadRows::default()
-            };
-            if rows > 0 {
-                read.odd.push(OddCell {
-                    row: 0,
-                    column: 1,
-                    value: crate::value::Value::Null,
-                });
-            }
-            read.reverse();
-            let first: Vec<f64> = read.values.chunks_exact(ROW).map(|row| row[0]).collect();
-            assert_eq!(
-                first,
-                (0..rows)
-                    .rev()
-                    .map(|n| (n * ROW) as f64)
-                    .collect::<Vec<_>>()
-            );
-            assert!(read.odd.iter().all(|cell| cell.row == rows - 1));
-        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod footprint;
 pub mod histogram;
+pub mod json_rows;
 pub mod json_text;
 pub mod number_text;
 pub mod options;
@@ -31,6 +32,7 @@ pub mod reply;
 pub mod retry;
 pub mod store;
 mod sync;
+pub mod tail_cache;
 #[cfg(test)]
 mod testing;
 pub mod timeframe;

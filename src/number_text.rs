@@ -1,97 +1,147 @@
 //! Numbers as JavaScript writes them: the fewest digits that read back as the same double, an exponent from 1e21 on
 //! and below 1e-6.
 
+/// Longer than any number's text.
+pub const LONGEST: usize = 32;
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+const EIGHT: u64 = 100_000_000;
+
 /// Adds a number as `JSON.stringify` writes it.
 pub fn push_number(text: &mut Vec<u8>, value: f64) {
-    if !value.is_finite() {
-        return text.extend_from_slice(b"null");
-    }
+    let mut place = [0; LONGEST];
+    let length = write_number(&mut place, value);
+    text.extend_from_slice(&place[..length]);
+}
+
+/// Writes a number as `JSON.stringify` does; returns how many bytes it takes. What is behind them is undefined.
+pub fn write_number(place: &mut [u8; LONGEST], value: f64) -> usize {
     let size = value.abs();
-    // Most prices and volumes have at most eight decimals. Both numbers of the division are exact, so the quotient is
-    // the double nearest to this decimal; and no two decimals of up to 15 digits are nearest to the same double, so
-    // there is no shorter one.
+    let mut text = Text { place, length: 0 };
     if size < 1e7 {
+        // Most prices and volumes have at most eight decimals. Both numbers of the division are exact, so the quotient
+        // is the double nearest to this decimal; and no two decimals of up to 15 digits are nearest to the same double,
+        // so there is no shorter one.
         let scaled = (size * 1e8 + 0.5) as u64;
         if scaled as f64 / 1e8 == size && (scaled >= 100 || scaled == 0) {
-            return push_decimal(text, value < 0.0, scaled);
+            text.sign(value);
+            text.whole(scaled / EIGHT);
+            text.decimals(scaled % EIGHT);
+            return text.length;
         }
+    } else if size < 9_007_199_254_740_992.0 && size.trunc() == size {
+        // Such as times: sixteen digits at most.
+        let whole = size as u64;
+        text.sign(value);
+        if whole < EIGHT {
+            text.whole(whole);
+        } else {
+            text.whole(whole / EIGHT);
+            text.eight(eight_digits(whole % EIGHT), 8);
+        }
+        return text.length;
+    } else if !value.is_finite() {
+        text.extend(b"null");
+        return text.length;
     }
-    push_any(text, value);
+    text.any(value);
+    text.length
 }
 
-/// Adds `scaled / 1e8`.
-fn push_decimal(text: &mut Vec<u8>, negative: bool, scaled: u64) {
-    const ONE: u64 = 100_000_000;
-    let mut buffer = [b'0'; 24];
-    let mut start = 12;
-    let mut whole = (scaled / ONE) as u32;
-    let mut decimals = (scaled % ONE) as u32;
-    loop {
-        start -= 1;
-        buffer[start] = b'0' + (whole % 10) as u8;
-        whole /= 10;
-        if whole == 0 {
-            break;
-        }
-    }
-    if negative {
-        start -= 1;
-        buffer[start] = b'-';
-    }
-    let mut end = 12;
-    if decimals > 0 {
-        buffer[12] = b'.';
-        end = 21;
-        while decimals.is_multiple_of(10) {
-            decimals /= 10;
-            end -= 1;
-        }
-        for place in buffer[13..end].iter_mut().rev() {
-            *place = b'0' + (decimals % 10) as u8;
-            decimals /= 10;
-        }
-    }
-    text.extend_from_slice(&buffer[start..end]);
+/// The digits of a number below 10^8, zeros before it, the first one in the lowest byte: two of four digits, four of
+/// two, eight of one, all at once.
+fn eight_digits(number: u64) -> u64 {
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let twos = hundreds | ((fours - 100 * hundreds) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    (tens | ((twos - 10 * tens) << 8)) + ZEROS
 }
 
-/// Adds any finite number.
-fn push_any(text: &mut Vec<u8>, value: f64) {
-    let mut buffer = zmij::Buffer::new();
-    let shortest = buffer.format_finite(value);
-    let (mantissa, exponent) = match shortest.split_once('e') {
-        // Plain text, where JavaScript writes it so, too, but for `.0`.
-        None => {
-            let plain = shortest.strip_suffix(".0").unwrap_or(shortest);
-            return text.extend_from_slice(plain.as_bytes());
-        }
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().unwrap_or(0)),
-    };
-    let unsigned = mantissa.strip_prefix('-').unwrap_or(mantissa);
-    if unsigned.len() < mantissa.len() {
-        text.push(b'-');
+/// Text that grows in a place that is large enough for every number.
+struct Text<'a> {
+    place: &'a mut [u8; LONGEST],
+    length: usize,
+}
+
+impl Text<'_> {
+    fn push(&mut self, byte: u8) {
+        self.place[self.length] = byte;
+        self.length += 1;
     }
-    let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-    let digits = || whole.bytes().chain(decimals.bytes());
-    let count = whole.len() + decimals.len();
-    match exponent {
-        0..21 => {
-            let zeros = (exponent as usize + 1).saturating_sub(count);
-            text.extend(digits());
-            text.extend(std::iter::repeat_n(b'0', zeros));
+
+    fn extend(&mut self, bytes: &[u8]) {
+        self.place[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+
+    fn sign(&mut self, value: f64) {
+        self.place[0] = b'-';
+        self.length = usize::from(value < 0.0);
+    }
+
+    /// Writes eight bytes, of which the first ones count.
+    fn eight(&mut self, digits: u64, count: usize) {
+        self.place[self.length..][..8].copy_from_slice(&digits.to_le_bytes());
+        self.length += count;
+    }
+
+    /// Writes a number below 10^8.
+    fn whole(&mut self, number: u64) {
+        let digits = eight_digits(number);
+        let zeros = ((digits ^ ZEROS).trailing_zeros() / 8).min(7);
+        self.eight(digits >> (8 * zeros), 8 - zeros as usize);
+    }
+
+    /// Writes what comes behind the point, of which there are eight digits.
+    fn decimals(&mut self, decimals: u64) {
+        if decimals > 0 {
+            let digits = eight_digits(decimals);
+            let zeros = (digits ^ ZEROS).leading_zeros() / 8;
+            self.push(b'.');
+            self.eight(digits, 8 - zeros as usize);
         }
-        -6..0 => {
-            text.extend_from_slice(b"0.");
-            text.extend(std::iter::repeat_n(b'0', (-exponent - 1) as usize));
-            text.extend(digits());
-        }
-        _ => {
-            text.extend_from_slice(whole.as_bytes());
-            if !decimals.is_empty() {
-                text.push(b'.');
-                text.extend_from_slice(decimals.as_bytes());
+    }
+
+    /// Writes any finite number.
+    fn any(&mut self, value: f64) {
+        let mut buffer = zmij::Buffer::new();
+        let shortest = buffer.format_finite(value);
+        let (mantissa, exponent) = match shortest.split_once('e') {
+            // Plain text, where JavaScript writes it so, too, but for `.0`.
+            None => {
+                let plain = shortest.strip_suffix(".0").unwrap_or(shortest);
+                return self.extend(plain.as_bytes());
             }
-            text.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-            text.extend_from_slice(exponent.unsigned_abs().to_string().as_bytes());
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().unwrap_or(0)),
+        };
+        let unsigned = mantissa.strip_prefix('-').unwrap_or(mantissa);
+        if unsigned.len() < mantissa.len() {
+            self.push(b'-');
+        }
+        let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let count = whole.len() + decimals.len();
+        match exponent {
+            0..21 => {
+                let zeros = (exponent as usize + 1).saturating_sub(count);
+                self.extend(whole.as_bytes());
+                self.extend(decimals.as_bytes());
+                self.extend(&b"00000000000000000000"[..zeros]);
+            }
+            -6..0 => {
+                self.extend(b"0.");
+                self.extend(&b"00000"[..(-exponent - 1) as usize]);
+                self.extend(whole.as_bytes());
+                self.extend(decimals.as_bytes());
+            }
+            _ => {
+                self.extend(whole.as_bytes());
+                if !decimals.is_empty() {
+                    self.push(b'.');
+                    self.extend(decimals.as_bytes());
+                }
+                self.extend(if exponent < 0 { b"e-" } else { b"e+" });
+                self.extend(exponent.unsigned_abs().to_string().as_bytes());
+            }
         }
     }
 }
@@ -171,6 +221,19 @@ mod tests {
             (f64::NEG_INFINITY, "null"),
         ] {
             assert_eq!(text(value), expected);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_and_decimals_of_every_length_are_written_by_the_definition() {
+        let mut state = 3;
+        for digits in 0..17 {
+            for _ in 0..2_000 {
+                let whole = (random(&mut state) % 10_u64.pow(digits + 1)) as f64;
+                for near in [whole, -whole, whole / 1e8, whole / 1e3, whole + 0.5] {
+                    assert_eq!(text(near), defined(near), "{near:e}");
+                }
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use serde::Serialize;
 use crate::breaker::State;
 use crate::candle::ReadRows;
 use crate::error::{Code, StoreError};
+use crate::json_rows::JsonRows;
+use crate::tail_cache::Found;
 use crate::timeframe::Timeframe;
 use crate::value::StatementResult;
 
@@ -74,6 +76,8 @@ pub enum Answer {
     Written(Written),
     Ran(Ran),
     Candles(ReadRows),
+    Columns(ReadRows),
+    Json(JsonRows, Found),
     Done,
 }
 

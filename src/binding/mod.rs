@@ -9,7 +9,9 @@
     )
 )]
 
+mod bytes;
 mod environment;
+mod reads;
 mod sink;
 mod stats;
 mod store;

@@ -3,27 +3,26 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use napi::Env;
-use napi::bindgen_prelude::{
-    Either, Float64Array, Float64ArraySlice, Function, Uint8ArraySlice, Unknown,
-};
+use napi::bindgen_prelude::{Float64Array, Float64ArraySlice, Function, Uint8ArraySlice, Unknown};
 use napi_derive::napi;
 use serde::Serialize;
 
+use super::reads::{JsonAnswer, ReadMore, in_columns, json_answer};
 use super::sink::{CANDLES, JsSink};
 use super::value::Cell;
 use super::{call, environment, stats, to_json};
-use crate::candle::{OddCell, ROW, ReadRows, Rows, TimeRange};
+use crate::candle::{ROW, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Result, StoreError};
 use crate::footprint;
+use crate::json_rows::USUAL_BYTES;
 use crate::options::Options;
 use crate::queue::Priority;
 use crate::reply::{Answer, Event, Reply, Sink};
 use crate::store::{self, EnqueueOptions, Handle};
 use crate::value::{Params, Statement, StatementResult};
-use crate::writer::lock;
 
 /// Doubles of one settled call in `Settled.numbers`: id, kind, sequence, inserted, updated, unchanged, coalesced,
 /// deleted, queued ms, commit ms, place of its further data.
@@ -31,29 +30,12 @@ const SETTLED: usize = 11;
 
 #[napi]
 pub struct NativeStore {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
     sink: Arc<JsSink>,
     /// Rows of synchronous reads, kept to be filled again.
-    scratch: Mutex<ReadRows>,
-}
-
-/// What a read gives besides rows that fit into the caller's array.
-#[napi(object, object_from_js = false)]
-pub struct ReadMore {
-    pub count: u32,
-    /// All rows, when they did not fit.
-    pub values: Option<Float64Array>,
-    /// Footprint texts one after the other.
-    pub clusters: String,
-    pub odd: Vec<Odd>,
-}
-
-/// A cell that holds something else than a number.
-#[napi(object, object_from_js = false)]
-pub struct Odd {
-    pub row: u32,
-    pub column: u32,
-    pub value: Cell,
+    pub(super) scratch: Mutex<ReadRows>,
+    /// What a candle took in the last JSON answer.
+    pub(super) json_row_bytes: AtomicUsize,
 }
 
 /// What a statement gave back.
@@ -71,6 +53,7 @@ pub struct Settled {
     pub numbers: Float64Array,
     pub errors: Vec<String>,
     pub candles: Vec<ReadMore>,
+    pub json: Vec<JsonAnswer>,
     pub ran: Vec<Vec<StatementAnswer>>,
     pub events: Vec<StoreEvent>,
 }
@@ -151,17 +134,6 @@ impl From<StatementResult> for StatementAnswer {
     }
 }
 
-fn odd(cells: &[OddCell]) -> Vec<Odd> {
-    cells
-        .iter()
-        .map(|cell| Odd {
-            row: cell.row as u32,
-            column: cell.column as u32,
-            value: Cell(cell.value.clone()),
-        })
-        .collect()
-}
-
 /// Hands over candles packed in JS: rows of doubles, and footprints that become text here.
 fn with_rows<T>(
     values: &[f64],
@@ -239,6 +211,7 @@ impl NativeStore {
             handle,
             sink,
             scratch: Mutex::default(),
+            json_row_bytes: AtomicUsize::new(USUAL_BYTES),
         })
     }
 
@@ -379,80 +352,6 @@ impl NativeStore {
         call(|| self.handle.flush(id as u64))
     }
 
-    /// Fills `into` with packed rows and returns their number, or more where that is not all there is to tell.
-    #[napi]
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "flat arguments cross into Rust cheaper than an object"
-    )]
-    pub fn read_candles(
-        &self,
-        minutes: u32,
-        symbol: String,
-        after: f64,
-        before: f64,
-        limit: u32,
-        committed: bool,
-        mut into: Float64ArraySlice<'_>,
-    ) -> napi::Result<Either<u32, ReadMore>> {
-        call(|| {
-            let mut read = lock(&self.scratch);
-            let range = TimeRange::from_numbers(after, before);
-            self.handle
-                .read_candles(minutes, &symbol, range, limit, committed, &mut read)?;
-            let count = read.len() as u32;
-            // SAFETY: JS runs nothing during this call, so nobody else reads or writes the array.
-            let fits = match unsafe { into.as_mut() }.get_mut(..read.values.len()) {
-                Some(into) => {
-                    into.copy_from_slice(&read.values);
-                    true
-                }
-                None => false,
-            };
-            if fits && read.clusters.is_empty() && read.odd.is_empty() {
-                return Ok(Either::A(count));
-            }
-            let values = (!fits).then(|| Float64Array::new(std::mem::take(&mut read.values)));
-            Ok(Either::B(ReadMore {
-                count,
-                values,
-                clusters: std::mem::take(&mut read.clusters),
-                odd: odd(&read.odd),
-            }))
-        })
-    }
-
-    /// Reads on another thread; returns a function's worth of state to call the read off.
-    #[napi]
-    pub fn read_candles_later(
-        &self,
-        minutes: u32,
-        symbol: String,
-        after: f64,
-        before: f64,
-        limit: u32,
-        id: f64,
-    ) -> napi::Result<Wanted> {
-        let wanted = Arc::new(AtomicBool::new(true));
-        call(|| {
-            let range = TimeRange::from_numbers(after, before);
-            self.handle.read_candles_later(
-                minutes,
-                &symbol,
-                range,
-                limit,
-                id as u64,
-                wanted.clone(),
-            )
-        })?;
-        Ok(Wanted { wanted })
-    }
-
-    #[napi]
-    pub fn last_time(&self, minutes: u32, symbol: String) -> napi::Result<Cell> {
-        call(|| self.handle.last_time(minutes, &symbol).map(Cell))
-    }
-
     #[napi]
     pub fn describe(&self, sql: String) -> napi::Result<DescriptionAnswer> {
         call(|| {
@@ -591,6 +490,7 @@ impl NativeStore {
                 numbers: Float64Array::new(Vec::new()),
                 errors: Vec::new(),
                 candles: Vec::new(),
+                json: Vec::new(),
                 ran: Vec::new(),
                 events: Vec::new(),
             };
@@ -631,12 +531,18 @@ impl NativeStore {
                     Ok(Answer::Candles(read)) => {
                         row[1] = 3.0;
                         row[10] = settled.candles.len() as f64;
-                        settled.candles.push(ReadMore {
-                            count: read.len() as u32,
-                            odd: odd(&read.odd),
-                            clusters: read.clusters,
-                            values: Some(Float64Array::new(read.values)),
-                        });
+                        settled.candles.push(ReadMore::from(read));
+                    }
+                    Ok(Answer::Columns(mut read)) => {
+                        row[1] = 3.0;
+                        row[10] = settled.candles.len() as f64;
+                        let clusters = std::mem::take(&mut read.clusters);
+                        settled.candles.push(in_columns(clusters, &read));
+                    }
+                    Ok(Answer::Json(rows, found)) => {
+                        row[1] = 5.0;
+                        row[10] = settled.json.len() as f64;
+                        settled.json.push(json_answer(rows, found, 0));
                     }
                     Ok(Answer::Done) => row[1] = 4.0,
                 }
@@ -741,19 +647,5 @@ impl Drop for NativeStore {
             let deadline_ms = self.handle.default_close_deadline_ms();
             environment::close_in_background(self.handle.clone(), deadline_ms, || {});
         }
-    }
-}
-
-/// A read in the background that can be called off before it begins.
-#[napi]
-pub struct Wanted {
-    wanted: Arc<AtomicBool>,
-}
-
-#[napi]
-impl Wanted {
-    #[napi]
-    pub fn call_off(&self) {
-        self.wanted.store(false, Ordering::Relaxed);
     }
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Checkpoint, Committed, Description, Engine, LockWait, NewestCandle, ReadSession, Step,
-    Upserted, WriteSession,
+    Checkpoint, CommitState, Committed, Description, Engine, LockWait, NewestCandle, ReadSession,
+    Step, Touched, Upserted, WriteSession,
 };
-use crate::candle::{CLUSTERS, ReadRows, Rows, TimeRange};
+use crate::candle::{CLUSTERS, CandleSink, CandleView, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::timeframe::Timeframe;
 use crate::value::{Statement, StatementResult, Value};
@@ -92,7 +92,7 @@ impl Gate {
 type Key = (Timeframe, String, i64);
 
 /// Ten numbers and a footprint.
-type Candle = (Vec<f64>, Option<String>);
+type Candle = ([f64; CLUSTERS], Option<String>);
 
 /// Everything that transactions change.
 #[derive(Debug, Clone, Default)]
@@ -168,7 +168,7 @@ impl Fake {
     /// Another process commits a candle.
     pub fn commit_of_another(&self, timeframe: Timeframe, symbol: &str, time: i64, close: f64) {
         let mut state = self.state();
-        let mut values = vec![0.0; CLUSTERS];
+        let mut values = [0.0; CLUSTERS];
         values[0] = time as f64;
         values[4] = close;
         let key = (timeframe, symbol.to_owned(), time);
@@ -201,6 +201,8 @@ impl Fake {
             deferred: None,
             version: None,
             foreign: false,
+            before: None,
+            touched: Vec::new(),
         }
     }
 }
@@ -278,6 +280,8 @@ struct Session {
     deferred: Option<StoreError>,
     version: Option<i64>,
     foreign: bool,
+    before: Option<CommitState>,
+    touched: Vec<Touched>,
 }
 
 impl Session {
@@ -345,6 +349,10 @@ impl Session {
             added: std::mem::replace(&mut self.added, none),
             uncounted: false,
             foreign: std::mem::take(&mut self.foreign),
+            touched: std::mem::take(&mut self.touched),
+            before: self.before.take(),
+            after: self.commit_state(),
+            has_written: true,
         }
     }
 }
@@ -365,33 +373,43 @@ fn pack((values, clusters): &Candle, rows: &mut ReadRows) {
 }
 
 impl ReadSession for Session {
-    fn read_candles(
+    fn scan(
         &mut self,
         timeframe: Timeframe,
         symbol: &str,
         range: TimeRange,
         limit: u32,
-        rows: &mut ReadRows,
-    ) -> Result<()> {
+        sink: &mut dyn CandleSink,
+    ) -> Result<bool> {
         self.place(timeframe)?;
         self.pass(Point::Read)?;
-        rows.clear();
-        self.data(|data| {
-            let mut newest: Vec<_> = data
+        Ok(self.data(|data| {
+            let found: Vec<_> = data
                 .candles
                 .iter()
-                .rev()
                 .filter(|((of, named, time), _)| {
                     *of == timeframe && named == symbol && inside(range, *time)
                 })
-                .take(limit as usize)
                 .collect();
-            newest.reverse();
-            for (_, candle) in newest {
-                pack(candle, rows);
+            let older = found.len().saturating_sub(limit as usize);
+            for (_, (values, clusters)) in &found[older..] {
+                sink.candle(CandleView {
+                    numbers: values,
+                    clusters: clusters.as_deref(),
+                    is_canonical: None,
+                    odd: &[],
+                });
             }
-        });
-        Ok(())
+            older > 0
+        }))
+    }
+
+    fn commit_state(&mut self) -> Option<CommitState> {
+        let commits = lock(&self.state).commits as u32;
+        Some(CommitState {
+            number: commits,
+            head: [commits; 12],
+        })
     }
 
     fn last_time(&mut self, timeframe: Timeframe, symbol: &str) -> Result<Value> {
@@ -505,6 +523,8 @@ impl WriteSession for Session {
         let version = state.commits - self.own_commits;
         self.foreign |= self.version != Some(version);
         self.version = Some(version);
+        drop(state);
+        self.before = self.commit_state();
         Ok(())
     }
 
@@ -515,7 +535,7 @@ impl WriteSession for Session {
         let mut upserted = Upserted::default();
         for (row, clusters) in rows.iter() {
             // Adding 0 makes 0 of -0, as SQLite does.
-            let values: Vec<f64> = row[..CLUSTERS].iter().map(|value| value + 0.0).collect();
+            let values = std::array::from_fn(|column| row[column] + 0.0);
             let candle = (values, clusters.map(str::to_owned));
             let key = (timeframe, symbol.to_owned(), row[0] as i64);
             match data.candles.insert(key, candle.clone()) {
@@ -525,6 +545,15 @@ impl WriteSession for Session {
             }
         }
         self.added[place] += upserted.inserted as i64;
+        for (row, _) in rows.iter() {
+            self.touched.push(Touched {
+                timeframe,
+                symbol: symbol.into(),
+                from: row[0] as i64,
+                to: row[0] as i64,
+                is_deleted: false,
+            });
+        }
         Ok(upserted)
     }
 
@@ -537,6 +566,13 @@ impl WriteSession for Session {
         });
         let deleted = before - data.candles.len();
         self.added[place] -= deleted as i64;
+        self.touched.push(Touched {
+            timeframe,
+            symbol: symbol.into(),
+            from: range.after.saturating_add(1),
+            to: range.before.saturating_sub(1),
+            is_deleted: true,
+        });
         Ok(deleted as u64)
     }
 
@@ -658,6 +694,7 @@ impl WriteSession for Session {
             lock(&self.state).writing = false;
         }
         self.deferred = None;
+        self.touched.clear();
         self.added.fill(0);
     }
 

@@ -9,7 +9,7 @@ mod suite;
 
 use std::path::PathBuf;
 
-use crate::candle::{ReadRows, Rows, TimeRange};
+use crate::candle::{CandleSink, ReadRows, Rows, TimeRange};
 use crate::error::Result;
 use crate::timeframe::Timeframe;
 use crate::value::{Statement, StatementResult, Value};
@@ -56,7 +56,17 @@ pub struct Upserted {
 
 /// Reading, on a session of either kind.
 pub trait ReadSession: Send {
-    /// Appends the newest `limit` candles inside `range` to `rows`, ascending.
+    /// Gives the newest `limit` candles inside `range` to `sink`, oldest first; true if there are older ones inside it.
+    fn scan(
+        &mut self,
+        timeframe: Timeframe,
+        symbol: &str,
+        range: TimeRange,
+        limit: u32,
+        sink: &mut dyn CandleSink,
+    ) -> Result<bool>;
+
+    /// Fills `rows` with what `scan` gives.
     fn read_candles(
         &mut self,
         timeframe: Timeframe,
@@ -64,7 +74,14 @@ pub trait ReadSession: Send {
         range: TimeRange,
         limit: u32,
         rows: &mut ReadRows,
-    ) -> Result<()>;
+    ) -> Result<bool> {
+        rows.clear();
+        self.scan(timeframe, symbol, range, limit, rows)
+    }
+
+    /// What the newest commit on the database is, whoever made it; `None` where that cannot be told without reading, or
+    /// not at this moment. What a session reads after it has seen a state contains that commit.
+    fn commit_state(&mut self) -> Option<CommitState>;
 
     /// The newest time of a series; NULL when it has none, and whatever a foreign row holds.
     fn last_time(&mut self, timeframe: Timeframe, symbol: &str) -> Result<Value>;
@@ -114,6 +131,26 @@ pub struct Description {
     pub read_only: bool,
 }
 
+/// A commit, told from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitState {
+    /// One more with each commit; it starts over after some.
+    pub number: u32,
+    /// What else is known of it.
+    pub head: [u32; 12],
+}
+
+/// Candles of one series that a transaction may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    pub timeframe: Timeframe,
+    pub symbol: Box<str>,
+    /// Oldest and newest time.
+    pub from: i64,
+    pub to: i64,
+    pub is_deleted: bool,
+}
+
 /// Changes of the candle tables in one transaction, by the place of the timeframe in the options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
@@ -122,6 +159,13 @@ pub struct Committed {
     pub uncounted: bool,
     /// Somebody else had committed since this session's last transaction began.
     pub foreign: bool,
+    /// What was changed by the store's own writes.
+    pub touched: Vec<Touched>,
+    /// The newest commit when this one's transaction held the lock, and just after this one, which may have written
+    /// nothing.
+    pub before: Option<CommitState>,
+    pub after: Option<CommitState>,
+    pub has_written: bool,
 }
 
 /// What a statement of the raw handle has done to the transaction.

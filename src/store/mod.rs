@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-pub use self::handle::{EnqueueOptions, Handle, QueueStats, Stats};
+pub use self::handle::{EnqueueOptions, Format, Handle, QueueStats, Stats, Wanted};
 pub use self::registry::open;
 pub use self::watch::ForeignChange;
 use crate::counts::Counts;
@@ -23,6 +23,7 @@ use crate::engine::sqlite::{Sqlite, configure_library};
 use crate::error::Result;
 use crate::options::Options;
 use crate::reader::Readers;
+use crate::tail_cache::TailCache;
 use crate::writer::{Writer, lock};
 
 /// One open database of this process.
@@ -32,6 +33,7 @@ pub struct Store {
     pub writer: Arc<Writer>,
     pub readers: Arc<Readers>,
     pub counts: Arc<Counts>,
+    pub tails: Arc<TailCache>,
     /// Who keeps the writing session across calls, to recognise a thread that would wait for itself.
     lease_owner: Mutex<Option<LeaseOwner>>,
     /// Handles that are not closed.
@@ -63,10 +65,13 @@ impl Store {
     /// A store on any engine.
     pub fn on(engine: Arc<dyn Engine>, options: &Options) -> Arc<Self> {
         let counts = Arc::new(Counts::new(engine.clone(), &options.timeframes));
+        // The other half is for ready answers, which belong to each handle.
+        let tails = Arc::new(TailCache::new(options.tail_cache_bytes / 2));
         Arc::new(Self {
-            writer: Writer::new(engine.clone(), counts.clone(), options),
+            writer: Writer::new(engine.clone(), counts.clone(), tails.clone(), options),
             readers: Readers::new(engine.clone(), options.max_readers, options.reader_idle_ms),
             counts,
+            tails,
             engine,
             options: options.clone(),
             lease_owner: Mutex::default(),
@@ -87,6 +92,7 @@ impl Store {
             // The last connection to close copies the WAL into the file, which one that only reads cannot do.
             self.readers.shut_down();
             self.counts.close();
+            self.tails.clear();
             self.writer.token.close();
             self.writer.file_lock.close();
         }

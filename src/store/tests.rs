@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::{EnqueueOptions, Handle, Store};
+use super::{EnqueueOptions, Format, Handle, Store, Wanted};
 use crate::candle::{ReadRows, TimeRange};
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, Result, StoreError, Written};
@@ -591,13 +591,22 @@ fn a_handle_that_is_dropped_is_closed() {
 
 #[test]
 fn a_read_in_the_background_is_settled_whatever_becomes_of_it() -> Result<()> {
-    let bench = Bench::new();
+    let bench = Bench::with(&Options {
+        tail_cache_bytes: 0,
+        ..options()
+    });
     write(&bench.handle, &[(1, 1.0)])?;
     let later = |id, wanted| {
         let wanted = Arc::new(AtomicBool::new(wanted));
+        let candles = Wanted {
+            minutes: FRAME.0,
+            symbol: SYMBOL,
+            range: TimeRange::ALL,
+            limit: 9,
+        };
         bench
             .handle
-            .read_candles_later(FRAME.0, SYMBOL, TimeRange::ALL, 9, id, wanted)
+            .read_candles_later(candles, Format::Rows, id, wanted)
     };
     later(1, true)?;
     assert!(matches!(bench.told.outcome(1), Ok(Answer::Candles(found)) if found.len() == 1));

@@ -470,7 +470,7 @@ fn expire(writer: &Writer) {
 }
 
 fn commit(writer: &Writer, held: &mut Held) -> Result<()> {
-    writer.counts.committing(|| {
+    writer.committing(|| {
         let committed = held.session().commit()?;
         Ok(((), vec![committed]))
     })

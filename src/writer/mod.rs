@@ -30,13 +30,14 @@ pub use self::token::{Asker, Held, Token};
 use self::waiting::LockReports;
 use crate::breaker::{self, Breaker};
 use crate::counts::Counts;
-use crate::engine::{Engine, WriteSession};
+use crate::engine::{Committed, Engine, WriteSession};
 use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::histogram::milliseconds;
 use crate::options::{Options, WhenFull};
 use crate::overtaking::Overtaking;
 use crate::queue::{Entry, Priority, Queue, Refused};
 use crate::reply::{Answer, BreakerNumbers, CandlesEvent, Event, EventKind, Outbox, Reply, Sink};
+use crate::tail_cache::TailCache;
 
 /// A synchronous write of less than this is no backfill and leaves no room.
 const SHORT_WRITE: Duration = Duration::from_millis(1);
@@ -48,7 +49,8 @@ pub struct Writer {
     pub engine: Arc<dyn Engine>,
     pub token: Arc<Token>,
     pub queue: Queue<Command>,
-    pub counts: Arc<Counts>,
+    counts: Arc<Counts>,
+    tails: Arc<TailCache>,
     pub file_lock: Arc<FileLock>,
     pub numbers: Recorder,
     lock_reports: LockReports,
@@ -71,13 +73,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(engine: Arc<dyn Engine>, counts: Arc<Counts>, options: &Options) -> Arc<Self> {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        counts: Arc<Counts>,
+        tails: Arc<TailCache>,
+        options: &Options,
+    ) -> Arc<Self> {
         let file_lock = Arc::new(FileLock::new(engine.file()));
         Arc::new(Self {
             token: Token::new(engine.clone(), file_lock.clone()),
             engine,
             queue: Queue::new(options.queue_capacity_rows, options.queue_capacity_bytes),
             counts,
+            tails,
             file_lock,
             numbers: Recorder::default(),
             lock_reports: LockReports::default(),
@@ -93,6 +101,16 @@ impl Writer {
             is_calm: AtomicBool::new(true),
             pauses: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Does something that may commit, and lets those know who keep what the file holds.
+    pub fn committing<T>(&self, commit: impl FnOnce() -> Result<(T, Vec<Committed>)>) -> Result<T> {
+        let mut tails = self.tails.committing();
+        self.counts.committing(|| {
+            let (value, commits) = commit()?;
+            tails.done(&commits);
+            Ok((value, commits))
         })
     }
 

@@ -13,6 +13,7 @@ use crate::error::{Code, Failure, StoreError, Written};
 use crate::options::{Breaker, Options, Retry};
 use crate::queue::{Accounts, Amount, Priority};
 use crate::reply::{Answer, Event, LockWaitEvent, Reply, Sink, SlowKind, SlowWriteEvent};
+use crate::tail_cache::TailCache;
 use crate::testing::{FRAME, SYMBOL, Told, options, owned, packed, statement, wait_for};
 use crate::timeframe::Timeframe;
 
@@ -32,7 +33,7 @@ impl Bench {
         let fake = Fake::new(&options.timeframes);
         let engine: Arc<dyn Engine> = fake.clone();
         let counts = Arc::new(Counts::new(engine.clone(), &options.timeframes));
-        let writer = Writer::new(engine, counts, options);
+        let writer = Writer::new(engine, counts, Arc::new(TailCache::new(0)), options);
         let told = Told::new();
         writer.add_listener(told.clone());
         Self { fake, writer, told }

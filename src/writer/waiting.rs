@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::counts::Counts;
     use crate::engine::fake::Fake;
+    use crate::tail_cache::TailCache;
     use crate::testing::{Told, options};
 
     #[test]
@@ -205,7 +206,7 @@ mod tests {
         let fake = Fake::new(&options.timeframes);
         fake.set_locked(true);
         let counts = Arc::new(Counts::new(fake.clone(), &options.timeframes));
-        let writer = Writer::new(fake, counts, &options);
+        let writer = Writer::new(fake, counts, Arc::new(TailCache::new(0)), &options);
         let told = Told::new();
         writer.add_listener(told.clone());
         let start = Instant::now();

@@ -6,12 +6,14 @@ mod failure;
 mod guard;
 mod holder;
 mod raw;
+mod scan;
 mod schema;
 mod session;
 mod space;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod wal_index;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

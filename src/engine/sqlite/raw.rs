@@ -148,24 +148,62 @@ impl Running<'_> {
         done.map(|_| changes.unsigned_abs())
     }
 
-    /// The number in a cell of the row that `step` went to; `None` when it holds something else.
-    pub fn number(&self, column: c_int) -> Option<f64> {
+    /// A cell of the row that `step` went to. Asking for it once is quicker than asking for its type and its content.
+    fn cell(&self, column: c_int) -> *mut ffi::sqlite3_value {
         // SAFETY: the statement stands on a row, and `column` is one of those it was written with.
+        unsafe { ffi::sqlite3_column_value(self.pointer(), column) }
+    }
+
+    /// The number in a cell; `None` when it holds something else.
+    pub fn number(&self, column: c_int) -> Option<f64> {
+        let cell = self.cell(column);
+        // SAFETY: the cell is valid until the next step. One of a statement may be looked at without the connection's
+        // mutex because there is none (SQLITE_OPEN_NOMUTEX).
         unsafe {
-            match ffi::sqlite3_column_type(self.pointer(), column) {
-                ffi::SQLITE_FLOAT => Some(ffi::sqlite3_column_double(self.pointer(), column)),
-                ffi::SQLITE_INTEGER => {
-                    Some(ffi::sqlite3_column_int64(self.pointer(), column) as f64)
-                }
+            match ffi::sqlite3_value_type(cell) {
+                ffi::SQLITE_FLOAT => Some(ffi::sqlite3_value_double(cell)),
+                ffi::SQLITE_INTEGER => Some(ffi::sqlite3_value_int64(cell) as f64),
                 _ => None,
             }
         }
     }
 
+    /// The bytes of a text where it stands in SQLite's page, in the encoding of the database; `None` when the cell holds
+    /// something else. They are valid until the next step.
+    pub fn text_bytes(&self, column: c_int) -> Option<&[u8]> {
+        let cell = self.cell(column);
+        // SAFETY: as for `number`. Asked for as a blob, a text is neither converted nor copied to end in a NUL; an empty
+        // one has no address, which `from_raw_parts` must not be given.
+        unsafe {
+            if ffi::sqlite3_value_type(cell) != ffi::SQLITE_TEXT {
+                return None;
+            }
+            let start = ffi::sqlite3_value_blob(cell).cast::<u8>();
+            let length = usize::try_from(ffi::sqlite3_value_bytes(cell)).unwrap_or(0);
+            Some(if start.is_null() {
+                &[]
+            } else {
+                std::slice::from_raw_parts(start, length)
+            })
+        }
+    }
+
+    /// Binds a cell of another statement of the same connection, which SQLite copies.
+    pub fn bind_cell(
+        &mut self,
+        place: c_int,
+        of: &Running<'_>,
+        column: c_int,
+    ) -> rusqlite::Result<()> {
+        // SAFETY: both statements are alive, and the other stands on a row.
+        let code = unsafe { ffi::sqlite3_bind_value(self.pointer(), place, of.cell(column)) };
+        self.check(code)
+    }
+
     /// Whether a cell is NULL.
     pub fn is_null(&self, column: c_int) -> bool {
         // SAFETY: as for `number`.
-        unsafe { ffi::sqlite3_column_type(self.pointer(), column) == ffi::SQLITE_NULL }
+        unsafe { ffi::sqlite3_value_type(self.cell(column)) == ffi::SQLITE_NULL }
     }
 
     /// A cell of any kind.

@@ -11,15 +11,26 @@ pub struct TableSql {
     pub timeframe: Timeframe,
     pub table: String,
     pub upsert: String,
-    /// The newest rows: all, below ?3, above ?4, between. Without a bound there is no comparison, so that rows whose
-    /// time another program made a text are read, too.
-    pub reads: [String; 4],
+    /// Rows: all, below ?3, above ?4, between. Without a bound there is no comparison, so that rows whose time another
+    /// program made a text are read, too. At most ?2 of them, newest first.
+    pub newest_first: [String; 4],
+    /// Rows inside the same bounds, oldest first.
+    pub oldest_first: [String; 4],
+    /// The time before which the newest ?2 rows inside the same bounds begin, from the index alone.
+    pub start: [String; 4],
     pub last: String,
     pub count: String,
     pub delete: String,
     pub exists: String,
     pub symbols: String,
 }
+
+const BOUNDS: [&str; 4] = [
+    "",
+    " AND time < ?3",
+    " AND time > ?4",
+    " AND time < ?3 AND time > ?4",
+];
 
 impl TableSql {
     pub fn new(timeframe: Timeframe) -> Self {
@@ -54,13 +65,14 @@ impl TableSql {
                 sets.join(", "),
                 differ.join(" OR ")
             ),
-            reads: [
-                "",
-                " AND time < ?3",
-                " AND time > ?4",
-                " AND time < ?3 AND time > ?4",
-            ]
-            .map(|bounds| format!("SELECT {columns} {series}{bounds} ORDER BY time DESC LIMIT ?2")),
+            newest_first: BOUNDS.map(|bounds| {
+                format!("SELECT {columns} {series}{bounds} ORDER BY time DESC LIMIT ?2")
+            }),
+            oldest_first: BOUNDS
+                .map(|bounds| format!("SELECT {columns} {series}{bounds} ORDER BY time")),
+            start: BOUNDS.map(|bounds| {
+                format!("SELECT time {series}{bounds} ORDER BY time DESC LIMIT 1 OFFSET ?2")
+            }),
             last: format!("SELECT max(time) {series}"),
             count: format!("SELECT count(*) FROM {table}"),
             delete: format!("DELETE {series} AND time < ?2 AND time > ?3"),

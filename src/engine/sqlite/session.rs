@@ -1,20 +1,25 @@
 //! One SQLite connection as a session that reads and writes candles. It counts what its transactions add to the
 //! candle tables, so that the store knows their sizes without scanning them.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use once_cell::sync::OnceCell;
 use rusqlite::hooks::{Action, Wal};
 use rusqlite::{Connection, ffi, params};
 
 use super::failure::{commit_error, store_error};
 use super::raw::RawStatement;
+use super::scan::{Scan, Wanted, prepared};
 use super::schema::TableSql;
 use super::space;
 use super::statement;
-use crate::candle::{CLUSTERS, OddCell, ROW, ReadRows, Rows, TimeRange};
+use super::wal_index::WalIndex;
+use crate::candle::{CandleSink, ReadRows, Rows, TimeRange};
 use crate::engine::{
-    Committed, Description, LockWait, NewestCandle, ReadSession, Step, Upserted, WriteSession,
+    CommitState, Committed, Description, LockWait, NewestCandle, ReadSession, Step, Touched,
+    Upserted, WriteSession,
 };
 use crate::error::{Code, Failure, Result, StoreError};
 use crate::timeframe::Timeframe;
@@ -23,7 +28,7 @@ use crate::value::{Statement, StatementResult, Value};
 /// A connection with the tables it knows.
 pub struct Session {
     // Statements stand before the connection, because fields are dropped in this order.
-    reads: Vec<[Option<RawStatement>; 4]>,
+    scans: Vec<Scan>,
     upserts: Vec<Option<RawStatement>>,
     pub(super) connection: Connection,
     tables: Arc<[TableSql]>,
@@ -37,6 +42,14 @@ pub struct Session {
     foreign: bool,
     /// The size of the write-ahead log after the last commit, as SQLite told.
     log_bytes: Arc<AtomicU64>,
+    /// SQLite has told of a commit since the last begin.
+    has_written: Arc<AtomicBool>,
+    /// Looked for when first asked for.
+    wal_index: Option<Option<WalIndex>>,
+    /// The newest commit when the open transaction began.
+    before: Option<CommitState>,
+    touched: Vec<Touched>,
+    is_utf8: OnceCell<bool>,
     /// Open savepoints of a transaction that a SAVEPOINT began: releasing the first commits it.
     pub(super) savepoints: Option<Vec<String>>,
 }
@@ -60,7 +73,7 @@ impl Session {
     pub fn new(connection: Connection, tables: Arc<[TableSql]>, without_rowid: Vec<bool>) -> Self {
         let added = tables.iter().map(|_| AtomicI64::new(0)).collect();
         Self {
-            reads: tables.iter().map(|_| Default::default()).collect(),
+            scans: tables.iter().map(|_| Scan::default()).collect(),
             upserts: tables.iter().map(|_| None).collect(),
             connection,
             tables,
@@ -70,6 +83,11 @@ impl Session {
             version: None,
             foreign: false,
             log_bytes: Arc::default(),
+            has_written: Arc::default(),
+            wal_index: None,
+            before: None,
+            touched: Vec::new(),
+            is_utf8: OnceCell::new(),
             savepoints: None,
         }
     }
@@ -81,10 +99,12 @@ impl Session {
             .connection
             .query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let seen = self.log_bytes.clone();
+        let has_written = self.has_written.clone();
         self.connection.wal_hook(Some(move |wal: &mut Wal, pages| {
             if wal.name() == c"main" {
                 let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(page);
                 seen.store(bytes, Ordering::Relaxed);
+                has_written.store(true, Ordering::Relaxed);
             }
             Ok(())
         }))
@@ -138,6 +158,11 @@ impl Session {
         error
     }
 
+    /// A PRAGMA may end the log, and with it the memory that its index is in.
+    pub(super) fn forget_wal_index(&mut self) {
+        self.wal_index = None;
+    }
+
     /// Marks the transaction as one whose changes the counts do not know.
     pub(super) fn set_uncounted(&mut self) {
         self.uncounted = true;
@@ -149,6 +174,7 @@ impl Session {
             added.store(0, Ordering::Relaxed);
         }
         self.uncounted = false;
+        self.touched.clear();
         self.savepoints = None;
     }
 
@@ -162,6 +188,10 @@ impl Session {
                 .collect(),
             uncounted: self.uncounted,
             foreign: std::mem::take(&mut self.foreign),
+            touched: std::mem::take(&mut self.touched),
+            before: self.before.take(),
+            after: self.commit_state(),
+            has_written: self.has_written.load(Ordering::Relaxed),
         };
         self.reset_counts();
         committed
@@ -209,108 +239,79 @@ impl Session {
     }
 }
 
+fn is_utf8(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA encoding", [], |row| {
+        Ok(row.get_ref(0)?.as_str()? == "UTF-8")
+    })
+}
+
 fn is_missing(sql: &TableSql, error: &rusqlite::Error) -> bool {
     error
         .to_string()
         .contains(&format!("no such table: {}", sql.table))
 }
 
-/// The statement in a slot, prepared when first needed.
-fn prepared<'a>(
-    slot: &'a mut Option<RawStatement>,
-    connection: &Connection,
-    sql: &str,
-) -> rusqlite::Result<&'a mut RawStatement> {
-    match slot {
-        Some(statement) => Ok(statement),
-        None => Ok(slot.insert(RawStatement::prepare(connection, sql)?)),
+/// Remembers that candles may have been changed.
+fn touch(
+    touched: &mut Vec<Touched>,
+    timeframe: Timeframe,
+    symbol: &str,
+    times: RangeInclusive<i64>,
+    is_deleted: bool,
+) {
+    if times.is_empty() {
+        return;
+    }
+    let (from, to) = times.into_inner();
+    match touched.last_mut() {
+        Some(last) if last.timeframe == timeframe && &*last.symbol == symbol => {
+            last.from = last.from.min(from);
+            last.to = last.to.max(to);
+            last.is_deleted |= is_deleted;
+        }
+        _ => touched.push(Touched {
+            timeframe,
+            symbol: symbol.into(),
+            from,
+            to,
+            is_deleted,
+        }),
     }
 }
 
 impl ReadSession for Session {
-    fn read_candles(
+    fn scan(
         &mut self,
         timeframe: Timeframe,
         symbol: &str,
         range: TimeRange,
         limit: u32,
-        rows: &mut ReadRows,
-    ) -> Result<()> {
+        sink: &mut dyn CandleSink,
+    ) -> Result<bool> {
         let place = self.place(timeframe)?;
-        rows.clear();
         let sql = &self.tables[place];
         let told = |error| store_error("cannot read candles", &error).at(&sql.table, symbol);
-        let [below, above] = [range.before != i64::MAX, range.after != i64::MIN];
-        let variant = usize::from(below) + 2 * usize::from(above);
-        let statement = match prepared(
-            &mut self.reads[place][variant],
-            &self.connection,
-            &sql.reads[variant],
-        ) {
-            Err(error) if is_missing(&self.tables[place], &error) => return Ok(()),
-            statement => statement.map_err(told)?,
+        let is_utf8 = *self
+            .is_utf8
+            .get_or_try_init(|| is_utf8(&self.connection))
+            .map_err(told)?;
+        let wanted = Wanted {
+            symbol,
+            range,
+            limit,
+            is_utf8,
         };
-        let mut run = statement.start();
-        run.bind_text(1, symbol).map_err(told)?;
-        run.bind_integer(2, i64::from(limit)).map_err(told)?;
-        if below {
-            run.bind_integer(3, range.before).map_err(told)?;
+        match self.scans[place].run(&self.connection, sql, &wanted, sink) {
+            Err(error) if is_missing(sql, &error) => Ok(false),
+            scanned => scanned.map_err(told),
         }
-        if above {
-            run.bind_integer(4, range.after).map_err(told)?;
-        }
-        // Footprints come newest first like the rows, and are put in order at the end.
-        let mut texts: Vec<(usize, usize)> = Vec::new();
-        let mut number = 0;
-        loop {
-            match run.step() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) if is_missing(sql, &error) => break,
-                Err(error) => return Err(told(error)),
-            }
-            let mut values = [-1.0; ROW];
-            for (column, value) in values[..CLUSTERS].iter_mut().enumerate() {
-                *value = run.number(column as i32).unwrap_or_else(|| {
-                    rows.odd.push(OddCell {
-                        row: number,
-                        column,
-                        value: run.value(column as i32),
-                    });
-                    0.0
-                });
-            }
-            if !run.is_null(CLUSTERS as i32) {
-                match run.value(CLUSTERS as i32) {
-                    Value::Text(text) => {
-                        let units = if text.is_ascii() {
-                            text.len()
-                        } else {
-                            text.encode_utf16().count()
-                        };
-                        texts.push((rows.clusters.len(), text.len()));
-                        rows.clusters.push_str(&text);
-                        values[CLUSTERS] = units as f64;
-                    }
-                    value => rows.odd.push(OddCell {
-                        row: number,
-                        column: CLUSTERS,
-                        value,
-                    }),
-                }
-            }
-            rows.values.extend_from_slice(&values);
-            number += 1;
-        }
-        rows.reverse();
-        if texts.len() > 1 {
-            let mut ordered = String::with_capacity(rows.clusters.len());
-            for (start, length) in texts.into_iter().rev() {
-                ordered.push_str(&rows.clusters[start..start + length]);
-            }
-            rows.clusters = ordered;
-        }
-        Ok(())
+    }
+
+    fn commit_state(&mut self) -> Option<CommitState> {
+        let index = self
+            .wal_index
+            .get_or_insert_with(|| WalIndex::of(&self.connection));
+        index.as_ref()?.state()
     }
 
     fn last_time(&mut self, timeframe: Timeframe, symbol: &str) -> Result<Value> {
@@ -426,6 +427,8 @@ impl WriteSession for Session {
                 store_error("cannot begin a write transaction", &error).not_written()
             })?;
         self.reset_counts();
+        self.has_written.store(false, Ordering::Relaxed);
+        self.before = self.commit_state();
         self.note_foreign().inspect_err(|_| self.rollback())
     }
 
@@ -439,6 +442,7 @@ impl WriteSession for Session {
         };
         let statement =
             prepared(&mut self.upserts[place], &self.connection, &sql.upsert).map_err(told)?;
+        let (mut from, mut to) = (i64::MAX, i64::MIN);
         let before = self.added[place].load(Ordering::Relaxed);
         let total_before = self.connection.total_changes();
         let mut changed = 0;
@@ -447,6 +451,7 @@ impl WriteSession for Session {
         run.bind_text(1, symbol).map_err(told)?;
         for (row, clusters) in rows.iter() {
             let time = row[0] as i64;
+            (from, to) = (from.min(time), to.max(time));
             if self.without_rowid[place] {
                 let mut exists = self.connection.prepare_cached(&sql.exists).map_err(told)?;
                 unseen += i64::from(!exists.exists(params![symbol, time]).map_err(told)?);
@@ -468,6 +473,7 @@ impl WriteSession for Session {
             changed += run.execute().map_err(told)?;
         }
         drop(run);
+        touch(&mut self.touched, timeframe, symbol, from..=to, false);
         // A trigger on the table has changed more than was asked for.
         self.uncounted |= self.connection.total_changes() - total_before != changed;
         self.added[place].fetch_add(unseen, Ordering::Relaxed);
@@ -492,6 +498,8 @@ impl WriteSession for Session {
                     .not_written()
                     .at(&sql.table, symbol)
             })?;
+        let times = range.after.saturating_add(1)..=range.before.saturating_sub(1);
+        touch(&mut self.touched, timeframe, symbol, times, true);
         self.uncounted |= self.connection.total_changes() - total_before != deleted as u64;
         if self.without_rowid[place] {
             self.added[place].fetch_sub(deleted as i64, Ordering::Relaxed);

@@ -282,6 +282,7 @@ pub fn execute(
         }
         StatementKind::Controls => run_control(session, given, outside, steps),
         StatementKind::Unwrapped => {
+            session.forget_wal_index();
             let mut result = StatementResult::default();
             wait.step(&mut || {
                 result = run(&session.connection, given, most_rows)?;

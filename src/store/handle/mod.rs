@@ -20,6 +20,7 @@ use crate::timeframe::Timeframe;
 use crate::writer::{after_ms, lock};
 
 pub use self::numbers::{QueueStats, Stats};
+pub use self::reads::{Format, Wanted};
 pub use self::writes::EnqueueOptions;
 
 /// A caller's hold on a store.

@@ -127,7 +127,7 @@ impl Handle {
         let mut until = |step: &mut Attempt<'_>| self.wait(Urgency::Live, step, start, &mut waited);
         let mut wait = LockWait { until: &mut until };
         let mut steps = Vec::new();
-        let result = writer.counts.committing(|| {
+        let result = writer.committing(|| {
             let result = run(lease.held.session(), &mut wait, &mut steps)?;
             let commits = steps.iter().filter_map(|step| match step {
                 Step::Committed(committed) => Some(committed.clone()),

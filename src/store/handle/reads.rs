@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::candle::{ReadRows, TimeRange};
+use crate::candle::{CandleSink, ReadRows, TimeRange};
 use crate::engine::ReadSession;
 use crate::error::{Code, Result, StoreError};
+use crate::json_rows::JsonRows;
 use crate::reply::{Answer, Owed};
+use crate::tail_cache::{Found, Request};
 use crate::value::Value;
 use crate::writer::{Asker, Held, Waited, lock};
 
@@ -58,6 +60,39 @@ impl Handle {
         }
     }
 
+    /// Gives candles to a sink: those of the handle's own transaction unless `committed` are asked for, else those of the
+    /// newest commit, from memory where they are there.
+    pub fn scan(
+        &self,
+        wanted: Wanted<'_>,
+        committed: bool,
+        sink: &mut dyn CandleSink,
+    ) -> Result<Found> {
+        self.check_open()?;
+        let request = self.request(wanted)?;
+        if committed || !self.in_transaction() {
+            let mut sink = Some(&mut *sink);
+            let mut read = |session: &mut dyn ReadSession| match sink.take() {
+                Some(sink) => self.store.tails.read(session, &request, sink),
+                None => Err(StoreError::closed()),
+            };
+            if let Some(found) = self.store.readers.read(&mut read) {
+                return found;
+            }
+        }
+        self.read(committed, |session| scan(session, &request, sink))
+    }
+
+    fn request<'a>(&self, wanted: Wanted<'a>) -> Result<Request<'a>> {
+        Ok(Request {
+            timeframe: self.timeframe(wanted.minutes)?,
+            symbol: wanted.symbol,
+            range: wanted.range,
+            limit: wanted.limit,
+        })
+    }
+
+    /// Fills `rows` with candles; see `scan`.
     pub fn read_candles(
         &self,
         minutes: u32,
@@ -66,11 +101,36 @@ impl Handle {
         limit: u32,
         committed: bool,
         rows: &mut ReadRows,
-    ) -> Result<()> {
+    ) -> Result<Found> {
+        rows.clear();
+        let wanted = Wanted {
+            minutes,
+            symbol,
+            range,
+            limit,
+        };
+        self.scan(wanted, committed, rows)
+    }
+
+    /// Whether nothing of a series can have changed since a read gave this stamp; always false inside the handle's own
+    /// transaction, unless `committed` is meant.
+    pub fn is_unchanged(
+        &self,
+        minutes: u32,
+        symbol: &str,
+        committed: bool,
+        stamp: u64,
+    ) -> Result<bool> {
+        self.check_open()?;
         let timeframe = self.timeframe(minutes)?;
-        self.read(committed, |session| {
-            session.read_candles(timeframe, symbol, range, limit, rows)
-        })
+        if !committed && self.in_transaction() {
+            return Ok(false);
+        }
+        let tails = &self.store.tails;
+        self.store
+            .readers
+            .read(|session| Ok(tails.is_unchanged(session, timeframe, symbol, stamp)))
+            .unwrap_or(Ok(false))
     }
 
     pub fn last_time(&self, minutes: u32, symbol: &str) -> Result<Value> {
@@ -81,38 +141,112 @@ impl Handle {
     /// Reads on a thread of the pool; the outcome goes to `id`.
     pub fn read_candles_later(
         &self,
-        minutes: u32,
-        symbol: &str,
-        range: TimeRange,
-        limit: u32,
+        wanted: Wanted<'_>,
+        format: Format,
         id: u64,
-        wanted: Arc<AtomicBool>,
+        is_wanted: Arc<AtomicBool>,
     ) -> Result<()> {
         self.check_open()?;
-        let timeframe = self.timeframe(minutes)?;
+        let timeframe = self.timeframe(wanted.minutes)?;
         let owed = Owed::new(self.reply(id));
-        let symbol = symbol.to_owned();
+        let (range, limit) = (wanted.range, wanted.limit);
+        let symbol = wanted.symbol.to_owned();
         let token = self.store.writer.token.clone();
+        let tails = self.store.tails.clone();
         self.store.readers.submit(Box::new(move |session| {
-            if !wanted.load(Ordering::Relaxed) {
+            if !is_wanted.load(Ordering::Relaxed) {
                 let unwanted = StoreError::new(Code::Aborted, "the read was called off");
                 return owed.settle(Err(unwanted));
             }
-            let mut rows = ReadRows::default();
-            let result = match session {
-                Ok(session) => session.read_candles(timeframe, &symbol, range, limit, &mut rows),
+            let request = Request {
+                timeframe,
+                symbol: &symbol,
+                range,
+                limit,
+            };
+            let mut read = Read::new(format);
+            let found = match session {
+                Ok(session) => tails.read(session, &request, read.sink()),
                 // A database in memory has only its writing session.
                 Err(error) if error.code == Code::SqliteOnly => {
                     token.take(Asker::Caller, None).and_then(|held| match held {
-                        Some(mut held) => held
-                            .session()
-                            .read_candles(timeframe, &symbol, range, limit, &mut rows),
+                        Some(mut held) => scan(held.session(), &request, read.sink()),
                         None => Err(StoreError::closed()),
                     })
                 }
                 Err(error) => Err(error),
             };
-            owed.settle(result.map(|()| Answer::Candles(rows)));
+            owed.settle(found.map(|found| read.answer(found)));
         }))
     }
+}
+
+/// Which candles are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub minutes: u32,
+    pub symbol: &'a str,
+    pub range: TimeRange,
+    pub limit: u32,
+}
+
+/// What candles that are read in the background become.
+#[derive(Debug, Clone)]
+pub enum Format {
+    Rows,
+    Columns,
+    /// A JSON array after this text.
+    Json(String),
+}
+
+enum Read {
+    Rows(ReadRows),
+    Columns(ReadRows),
+    Json(JsonRows),
+}
+
+impl Read {
+    fn new(format: Format) -> Self {
+        match format {
+            Format::Rows => Self::Rows(ReadRows::default()),
+            Format::Columns => Self::Columns(ReadRows::default()),
+            Format::Json(prefix) => Self::Json(JsonRows::after(prefix.as_bytes(), Vec::new())),
+        }
+    }
+
+    fn sink(&mut self) -> &mut dyn CandleSink {
+        match self {
+            Self::Rows(rows) | Self::Columns(rows) => rows,
+            Self::Json(rows) => rows,
+        }
+    }
+
+    fn answer(self, found: Found) -> Answer {
+        match self {
+            Self::Rows(rows) => Answer::Candles(rows),
+            Self::Columns(rows) => Answer::Columns(rows),
+            Self::Json(mut rows) => {
+                rows.end();
+                Answer::Json(rows, found)
+            }
+        }
+    }
+}
+
+fn scan(
+    session: &mut dyn ReadSession,
+    request: &Request<'_>,
+    sink: &mut dyn CandleSink,
+) -> Result<Found> {
+    let Request {
+        timeframe,
+        symbol,
+        range,
+        limit,
+    } = *request;
+    let has_older = session.scan(timeframe, symbol, range, limit, sink)?;
+    Ok(Found {
+        has_older,
+        stamp: None,
+    })
 }

@@ -106,7 +106,7 @@ impl Handle {
         // Accepted now: what others have accepted and committed while this waited is older.
         let sequence = writer.queue.take_sequence();
         let applied = apply(held.session()).and_then(|done| {
-            writer.counts.committing(|| {
+            writer.committing(|| {
                 held.session()
                     .commit()
                     .map(|committed| ((), vec![committed]))

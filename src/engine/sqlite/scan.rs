@@ -1,0 +1,197 @@
+//! Reads the newest candles of one series, oldest first. Of many, the index alone tells where they begin, and then they
+//! are stepped through forwards: rows that were inserted one after the other are next to each other in the table, which
+//! SQLite sees in that direction only, and it saves a fifth of the time. A few are stepped through backwards, as the
+//! index is asked for the newest, and turned round.
+
+use std::borrow::Cow;
+
+use rusqlite::Connection;
+
+use super::raw::{RawStatement, Running};
+use super::schema::TableSql;
+use crate::candle::{CLUSTERS, CandleSink, CandleView, TimeRange};
+use crate::value::Value;
+
+/// Fewer candles than this are not worth the search for where they begin.
+const MANY: u32 = 64;
+
+/// The statements that read one table, prepared when first needed; one for each way of bounding the time.
+#[derive(Default)]
+pub struct Scan {
+    newest_first: [Option<RawStatement>; 4],
+    oldest_first: [Option<RawStatement>; 4],
+    start: [Option<RawStatement>; 4],
+}
+
+/// What is read.
+pub struct Wanted<'a> {
+    pub symbol: &'a str,
+    pub range: TimeRange,
+    pub limit: u32,
+    /// Texts of the database are stored in UTF-8, and can be looked at where they stand.
+    pub is_utf8: bool,
+}
+
+impl Scan {
+    /// Gives the newest `limit` candles of the range to `sink`; true if there are older ones in it.
+    pub fn run(
+        &mut self,
+        connection: &Connection,
+        sql: &TableSql,
+        wanted: &Wanted<'_>,
+        sink: &mut dyn CandleSink,
+    ) -> rusqlite::Result<bool> {
+        if wanted.limit < MANY {
+            return self.backwards(connection, sql, wanted, sink);
+        }
+        let variant = wanted.variant();
+        let mut start =
+            prepared(&mut self.start[variant], connection, &sql.start[variant])?.start();
+        wanted.bind(&mut start)?;
+        start.bind_integer(2, i64::from(wanted.limit))?;
+        let has_older = start.step()?;
+        if has_older && start.is_null(0) {
+            // Nothing is after NULL, by which another program's rows begin.
+            drop(start);
+            return self.backwards(connection, sql, wanted, sink);
+        }
+        let variant = if has_older { variant | 2 } else { variant };
+        let rows = prepared(
+            &mut self.oldest_first[variant],
+            connection,
+            &sql.oldest_first[variant],
+        )?;
+        let mut rows = rows.start();
+        wanted.bind(&mut rows)?;
+        if has_older {
+            rows.bind_cell(4, &start, 0)?;
+        }
+        // The first statement still stands on its row, which makes both see the same commit.
+        let mut candle = Candle::default();
+        while rows.step()? {
+            candle.with(&rows, wanted.is_utf8, |view| sink.candle(view));
+        }
+        Ok(has_older)
+    }
+
+    fn backwards(
+        &mut self,
+        connection: &Connection,
+        sql: &TableSql,
+        wanted: &Wanted<'_>,
+        sink: &mut dyn CandleSink,
+    ) -> rusqlite::Result<bool> {
+        let variant = wanted.variant();
+        let rows = prepared(
+            &mut self.newest_first[variant],
+            connection,
+            &sql.newest_first[variant],
+        )?;
+        let mut rows = rows.start();
+        wanted.bind(&mut rows)?;
+        rows.bind_integer(2, i64::from(wanted.limit) + 1)?;
+        let mut kept: Vec<(Candle, Option<String>)> = Vec::new();
+        while rows.step()? {
+            if kept.len() == wanted.limit as usize {
+                drop(rows);
+                give(&kept, sink);
+                return Ok(true);
+            }
+            let mut candle = Candle::default();
+            let mut text = None;
+            candle.with(&rows, wanted.is_utf8, |view| {
+                text = view.clusters.map(str::to_owned);
+            });
+            kept.push((candle, text));
+        }
+        give(&kept, sink);
+        Ok(false)
+    }
+}
+
+fn give(newest_first: &[(Candle, Option<String>)], sink: &mut dyn CandleSink) {
+    for (candle, text) in newest_first.iter().rev() {
+        sink.candle(candle.view(text.as_deref()));
+    }
+}
+
+impl Wanted<'_> {
+    fn bounds(&self) -> [bool; 2] {
+        [self.range.before != i64::MAX, self.range.after != i64::MIN]
+    }
+
+    fn variant(&self) -> usize {
+        let [below, above] = self.bounds();
+        usize::from(below) + 2 * usize::from(above)
+    }
+
+    fn bind(&self, statement: &mut Running<'_>) -> rusqlite::Result<()> {
+        let [below, above] = self.bounds();
+        statement.bind_text(1, self.symbol)?;
+        if below {
+            statement.bind_integer(3, self.range.before)?;
+        }
+        if above {
+            statement.bind_integer(4, self.range.after)?;
+        }
+        Ok(())
+    }
+}
+
+/// One row, but for its footprint.
+#[derive(Default)]
+struct Candle {
+    numbers: [f64; CLUSTERS],
+    odd: Vec<(usize, Value)>,
+}
+
+impl Candle {
+    /// Shows the row on which a statement stands.
+    fn with(&mut self, row: &Running<'_>, is_utf8: bool, show: impl FnOnce(CandleView<'_>)) {
+        self.odd.clear();
+        for (column, number) in self.numbers.iter_mut().enumerate() {
+            *number = row.number(column as i32).unwrap_or_else(|| {
+                self.odd.push((column, row.value(column as i32)));
+                0.0
+            });
+        }
+        let text = match row.text_bytes(CLUSTERS as i32) {
+            Some(bytes) if is_utf8 => Some(match std::str::from_utf8(bytes) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => String::from_utf8_lossy(bytes),
+            }),
+            Some(_) => match row.value(CLUSTERS as i32) {
+                Value::Text(text) => Some(Cow::Owned(text)),
+                _ => None,
+            },
+            None => {
+                if !row.is_null(CLUSTERS as i32) {
+                    self.odd.push((CLUSTERS, row.value(CLUSTERS as i32)));
+                }
+                None
+            }
+        };
+        show(self.view(text.as_deref()));
+    }
+
+    fn view<'a>(&'a self, clusters: Option<&'a str>) -> CandleView<'a> {
+        CandleView {
+            numbers: &self.numbers,
+            clusters,
+            is_canonical: None,
+            odd: &self.odd,
+        }
+    }
+}
+
+/// The statement in a slot, prepared when first needed.
+pub fn prepared<'a>(
+    slot: &'a mut Option<RawStatement>,
+    connection: &Connection,
+    sql: &str,
+) -> rusqlite::Result<&'a mut RawStatement> {
+    match slot {
+        Some(statement) => Ok(statement),
+        None => Ok(slot.insert(RawStatement::prepare(connection, sql)?)),
+    }
+}
