@@ -88,11 +88,12 @@ function gridOf(scale, bottom) {
 }
 
 function barOf({ side, style }, result, scale, top) {
-  const ratio = ratioOf(result, side, 'new') ?? ratioOf(result, side, 'old');
+  const own = ratioOf(result, side, 'new');
+  const ratio = own ?? ratioOf(result, side, 'old');
   if (!ratio) return [];
   const middle = top + BAR / 2;
   const [from, to] = [Math.min(scale(1), scale(ratio.median)), Math.max(scale(1), scale(ratio.median))];
-  const old = side === 'candlestore' ? ratioOf(result, side, 'old') : null;
+  const old = own && side === 'candlestore' ? ratioOf(result, side, 'old') : null;
   const end = Math.max(to, scale(ratio.max), old ? scale(old.median) + 4 : 0);
   return [
     `<rect x="${place(from)}" y="${top}" width="${place(to - from)}" height="${BAR}" rx="2" class="${style}"/>`,

@@ -72,6 +72,7 @@ function serve() {
     process.send({ commits });
   }
 
+  process.once('disconnect', () => process.exit());
   process.on('message', (message) => (message.file ? begin(message) : end()));
 }
 
