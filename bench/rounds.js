@@ -67,12 +67,8 @@ async function measureRepeated(comparison, participant, { foreign }) {
     while (performance.now() < end) done += comparison.run(store, prepared);
     return done;
   });
-  if (comparison.foreign) {
-    // Its process shares the machine; fewer commits than ordered would be another comparison.
-    const commits = await foreign.end();
-    if (commits < comparison.foreign * taken * 0.8)
-      throw new Error(`only ${commits} foreign commits in ${taken.toFixed(2)} s`);
-  }
+  // The other process shares the machine and may be late: what it did is told with the results.
+  if (comparison.foreign) participant.foreign.push((await foreign.end()) / taken);
   return units / taken;
 }
 
@@ -106,12 +102,13 @@ const spread = (values) => ({ median: median(values), min: Math.min(...values), 
 /** Rates and ratios to the first of the list, over the rounds. */
 function figures(participants) {
   const [orig] = participants;
-  return participants.map(({ side, schema, apart, rates }) => ({
+  return participants.map(({ side, schema, apart, rates, foreign }) => ({
     side,
     schema,
     ...(apart && { apart }),
     rate: spread(rates),
     ratio: spread(rates.map((rate, round) => rate / orig.rates[round])),
+    ...(foreign.length > 0 && { foreignCommitsPerSecond: spread(foreign) }),
   }));
 }
 
@@ -120,7 +117,7 @@ function figures(participants) {
  */
 async function compare(name, comparison, rounds, schemas, means) {
   const participants = participantsOf(comparison, schemas);
-  for (const participant of participants) participant.rates = [];
+  for (const participant of participants) Object.assign(participant, { rates: [], foreign: [] });
   const floors = [];
   const measure = comparison.once ? measureOnce : measureRepeated;
   try {
