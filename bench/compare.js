@@ -22,8 +22,10 @@ const { show, showMemory, line } = require('./tables.js');
 
 const SCHEMAS = ['new', 'old'];
 const RESULTS = path.join(__dirname, 'results.json');
+/** Fewer are good for a look, not for results to keep. */
+const ROUNDS = 7;
 const OPTIONS = {
-  rounds: { type: 'string', default: '7' },
+  rounds: { type: 'string', default: String(ROUNDS) },
   seconds: { type: 'string', default: '3' },
   only: { type: 'string', multiple: true },
   schema: { type: 'string' },
@@ -34,12 +36,12 @@ const OPTIONS = {
 };
 const NAMES = [...Object.keys(COMPARISONS), ...Object.keys(LOADS), MEMORY];
 const HELP = `npm run bench -- [options]
-  --rounds 7       rounds of each comparison
+  --rounds ${ROUNDS}       rounds of each comparison
   --seconds 3      how long a server is loaded in a round
   --only <part>    comparisons whose name contains this (may be repeated)
   --schema <one>   candlestore and better-sqlite3 used well on files of the new or the old schema; both unless given
   --no-http        leaves out the servers
-  --out <file>     keeps the results there; a whole run keeps them in bench/results.json
+  --out <file>     keeps the results there; a whole run of ${ROUNDS} rounds or more keeps them in bench/results.json
   --json           prints the results instead of tables
 The comparisons:
 ${NAMES.map((name) => `  ${name}\n`).join('')}`;
@@ -57,7 +59,7 @@ function choices(values) {
       (values.only?.some((part) => name.includes(part)) ?? true) && !(values['no-http'] && name in LOADS),
   );
   if (names.length === 0) throw new Error(`no comparison is named like ${values.only.join(', ')}`);
-  const whole = names.length === NAMES.length && !values.schema;
+  const whole = names.length === NAMES.length && !values.schema && rounds >= ROUNDS;
   return {
     rounds,
     seconds,
@@ -165,7 +167,9 @@ async function main() {
     if (out) fs.writeFileSync(out, `${JSON.stringify(all, null, 2)}\n`);
     if (!values.json)
       process.stdout.write(
-        out ? `kept in ${path.relative('', out)}\n` : 'a part of a run; --out names a file to keep it\n',
+        out
+          ? `kept in ${path.relative('', out)}\n`
+          : 'not kept: a part of a run, or few rounds; --out names a file for it\n',
       );
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });

@@ -55,4 +55,4 @@ class Files {
   }
 }
 
-module.exports = { Files, CONTENTS };
+module.exports = { Files };

@@ -44,13 +44,6 @@ function openCandlestore(file, options) {
 
 const SIDES = { orig: openOriginal, 'used well': openUsedWell, candlestore: openCandlestore };
 
-/** What the sides are called where there is room for it. */
-const NAMES = {
-  orig: 'the code replaced',
-  'used well': 'better-sqlite3 used well',
-  candlestore: 'candlestore',
-};
-
 /** What decides about speed and durability, asked of the open connection. */
 function settingsOf(store) {
   const ask = (pragma) => store.db.pragma(pragma, { simple: true });
@@ -65,4 +58,4 @@ function settingsOf(store) {
   };
 }
 
-module.exports = { SIDES, NAMES, ORIGINAL, settingsOf };
+module.exports = { SIDES, ORIGINAL, settingsOf };

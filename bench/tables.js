@@ -77,4 +77,4 @@ function showMemory({ name, participants }) {
   );
 }
 
-module.exports = { line, show, showMemory, labelOf, times };
+module.exports = { line, show, showMemory, times };
