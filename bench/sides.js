@@ -1,9 +1,12 @@
 'use strict';
 
-// The two stores that are compared, each opened on a file of its own. They never share a file in one process: two
+// The stores that are compared, each opened on a file of its own. They never share a file in one process: two
 // SQLite libraries on one file in one process would drop each other's locks.
+// All have the calls of bench/original/db.js, `close`, and `getCandlesJson`, which gives JSON of getCandles as text or
+// as bytes. `options` are candlestore's.
 
 const path = require('node:path');
+const { openUsedWell } = require('./used-well.js');
 
 const ORIGINAL = path.join(__dirname, 'original', 'db.js');
 
@@ -16,6 +19,7 @@ function openOriginal(file) {
   });
   return {
     ...original,
+    getCandlesJson: (...asked) => JSON.stringify(original.getCandles(...asked)),
     close() {
       original.dbReadOnly.close();
       original.db.close();
@@ -34,11 +38,11 @@ function withDbPath(file, work) {
   }
 }
 
-function openCandlestore(file) {
-  return require('candlestore').openStore(file);
+function openCandlestore(file, options) {
+  return require('candlestore').openStore(file, options);
 }
 
-const SIDES = { orig: openOriginal, candlestore: openCandlestore };
+const SIDES = { orig: openOriginal, 'used well': openUsedWell, candlestore: openCandlestore };
 
 /** What decides about speed and durability, asked of the open connection. */
 function settingsOf(store) {
