@@ -55,6 +55,12 @@ export interface StoreOptions {
   maxReaders?: number;
   /** After so long without use a reading connection and its thread are closed; 100 to 86,400,000. Default 60,000. */
   readerIdleMs?: number;
+  /**
+   * A read in the background that lasts longer is interrupted with `TIMEOUT`, and a transaction that stays open on
+   * `dbReadOnly` for longer is rolled back: an old read keeps the write-ahead log from starting over, so that it grows
+   * with every write of every process. 100 to 86,400,000. Default 30,000.
+   */
+  readTimeoutMs?: number;
   /** Memory for the newest candles; 0 to 209,715,200. Default 33,554,432. Accepted and not yet used. */
   tailCacheBytes?: number;
   /** Counting that takes longer is done in the background; 0 to 10,000. Default 20. See `getStats`. */

@@ -14,8 +14,9 @@ const { CandleStoreError, fromNative, invalidArgument, native } = require('./err
 const { NativeStore, statNames } = require('./native');
 const { Packed, withPacked } = require('./packed');
 const { Pending } = require('./pending');
+const { Queries } = require('./queries');
 const { Room } = require('./room');
-const { rowsAsObjects, statementOf } = require('./statement');
+const { ownStatement, rowsAsObjects } = require('./statement');
 const { Transaction } = require('./transaction');
 
 const DEFAULT_LIMIT = 100;
@@ -25,7 +26,7 @@ const SHARED_ROWS = 8192;
 const WATCH_MS = 100;
 /** Numbers of one outcome in what the native side gives: see `Settled` there. */
 const SETTLED = 11;
-const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4 };
+const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4, FOUND: 5, LATEST: 6, SERIES: 7 };
 const BREAKER_STATES = ['closed', 'open', 'half-open'];
 const EVENT_BITS = {
   candles: 1,
@@ -47,6 +48,7 @@ class CandleStore extends EventEmitter {
   #native;
   #tables = new Map();
   #pending = new Pending();
+  #queries;
   #room;
   #transaction;
   #closing = null;
@@ -70,7 +72,8 @@ class CandleStore extends EventEmitter {
     this.#room = new Room(opened.whenFull === 'wait');
     this.#transaction = new Transaction(this.#native);
     const writing = new WritingRunner(this, this.#native, this.#transaction);
-    const reading = new ReadingRunner(this, this.#native);
+    const reading = new ReadingRunner(this, this.#native, opened.readTimeoutMs);
+    this.#queries = new Queries(this.#native, this.#pending, (table) => this.#minutes(table));
     const db = new Database(writing, opened.name, opened.readOnly);
     const dbReadOnly = new Database(reading, opened.name, true);
     Object.defineProperty(this, 'db', { value: db, enumerable: true });
@@ -150,6 +153,16 @@ class CandleStore extends EventEmitter {
     const stored = args.checkSymbol(symbol);
     if (this.#transaction.open) this.#transaction.handOver();
     return native(() => this.#native.lastTime(minutes, stored));
+  }
+
+  getLatest(options = {}) {
+    if (this.#transaction.open) this.#transaction.handOver();
+    return this.#queries.latest(options);
+  }
+
+  getSeries(options = {}) {
+    if (this.#transaction.open) this.#transaction.handOver();
+    return this.#queries.series(options);
   }
 
   getStats(options = {}) {
@@ -314,6 +327,18 @@ class CandleStore extends EventEmitter {
     });
   }
 
+  async query(sql, params, options = {}) {
+    return this.#queries.query(sql, params, options);
+  }
+
+  async readLatest(options = {}) {
+    return this.#queries.latestLater(options);
+  }
+
+  async readSeries(options = {}) {
+    return this.#queries.seriesLater(options);
+  }
+
   // Life.
 
   /** A file is ready when openStore() has returned; another engine may have to connect first. */
@@ -370,7 +395,7 @@ class CandleStore extends EventEmitter {
 
   /** Settles what the native side has done since the last call. */
   #take() {
-    const { numbers, errors, candles, ran, events } = this.#native.take();
+    const { numbers, errors, candles, ran, found, latest, series, events } = this.#native.take();
     for (let at = 0; at < numbers.length; at += SETTLED) {
       const id = numbers[at];
       const place = numbers[at + 10];
@@ -403,6 +428,15 @@ class CandleStore extends EventEmitter {
           this.#pending.resolve(id, unpack(values, count, clusters, odd));
           break;
         }
+        case KIND.FOUND:
+          this.#pending.resolve(id, found[place]);
+          break;
+        case KIND.LATEST:
+          this.#pending.resolve(id, latest[place]);
+          break;
+        case KIND.SERIES:
+          this.#pending.resolve(id, series[place]);
+          break;
         default:
           this.#pending.resolve(id, undefined);
       }
@@ -508,6 +542,7 @@ function openNative(store, location, options) {
     readOnly: options.readOnly ?? false,
     timeframes: options.timeframes ?? [15, 60, 240, 1440],
     maxBatchRows: options.maxBatchRows ?? 5_000,
+    readTimeoutMs: options.readTimeoutMs ?? 30_000,
     whenFull: options.whenFull ?? 'reject',
   };
 }
@@ -547,11 +582,6 @@ function checkRange(range) {
   args.checkObject('range', range);
   args.checkKeys('range', range, ['after', 'before']);
   return { after: args.checkBound('after', range.after), before: args.checkBound('before', range.before) };
-}
-
-function ownStatement(sql, params) {
-  if (typeof sql !== 'string') throw invalidArgument(`sql must be a string, got ${args.shown(sql)}`);
-  return statementOf(sql, params === undefined || params === null ? [] : [params]);
 }
 
 /** Candles packed in parts of at most `rows` rows, all of them checked before the first is written. */

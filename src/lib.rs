@@ -35,4 +35,5 @@ mod testing;
 pub mod timeframe;
 pub mod turn;
 pub mod value;
+pub mod wanted;
 pub mod writer;

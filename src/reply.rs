@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::breaker::State;
 use crate::candle::ReadRows;
+use crate::engine::{NewestCandle, Series};
 use crate::error::{Code, StoreError};
 use crate::timeframe::Timeframe;
 use crate::value::StatementResult;
@@ -75,6 +76,9 @@ pub enum Answer {
     Ran(Ran),
     Candles(ReadRows),
     Done,
+    Latest(Vec<NewestCandle>),
+    Series(Vec<Series>),
+    Found(StatementResult),
 }
 
 /// A committed batch of candles.

@@ -10,6 +10,7 @@
 )]
 
 mod environment;
+mod queries;
 mod sink;
 mod stats;
 mod store;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use napi::Env;
 use napi::bindgen_prelude::{
@@ -12,6 +11,7 @@ use napi::bindgen_prelude::{
 use napi_derive::napi;
 use serde::Serialize;
 
+use super::queries::{LatestAnswer, SeriesAnswer, Wanted};
 use super::sink::{CANDLES, JsSink};
 use super::value::Cell;
 use super::{call, environment, stats, to_json};
@@ -31,7 +31,7 @@ const SETTLED: usize = 11;
 
 #[napi]
 pub struct NativeStore {
-    handle: Arc<Handle>,
+    pub(super) handle: Arc<Handle>,
     sink: Arc<JsSink>,
     /// Rows of synchronous reads, kept to be filled again.
     scratch: Mutex<ReadRows>,
@@ -72,6 +72,9 @@ pub struct Settled {
     pub errors: Vec<String>,
     pub candles: Vec<ReadMore>,
     pub ran: Vec<Vec<StatementAnswer>>,
+    pub found: Vec<StatementAnswer>,
+    pub latest: Vec<LatestAnswer>,
+    pub series: Vec<SeriesAnswer>,
     pub events: Vec<StoreEvent>,
 }
 
@@ -151,7 +154,7 @@ impl From<StatementResult> for StatementAnswer {
     }
 }
 
-fn odd(cells: &[OddCell]) -> Vec<Odd> {
+pub(super) fn odd(cells: &[OddCell]) -> Vec<Odd> {
     cells
         .iter()
         .map(|cell| Odd {
@@ -212,7 +215,7 @@ fn nothing(name: &'static str) -> StoreEvent {
     }
 }
 
-fn most(rows: Option<u32>) -> Option<usize> {
+pub(super) fn most(rows: Option<u32>) -> Option<usize> {
     rows.map(|rows| rows as usize)
 }
 
@@ -433,7 +436,7 @@ impl NativeStore {
         limit: u32,
         id: f64,
     ) -> napi::Result<Wanted> {
-        let wanted = Arc::new(AtomicBool::new(true));
+        let wanted = Arc::default();
         call(|| {
             let range = TimeRange::from_numbers(after, before);
             self.handle.read_candles_later(
@@ -442,10 +445,10 @@ impl NativeStore {
                 range,
                 limit,
                 id as u64,
-                wanted.clone(),
+                Arc::clone(&wanted),
             )
         })?;
-        Ok(Wanted { wanted })
+        Ok(Wanted::of(wanted))
     }
 
     #[napi]
@@ -592,6 +595,9 @@ impl NativeStore {
                 errors: Vec::new(),
                 candles: Vec::new(),
                 ran: Vec::new(),
+                found: Vec::new(),
+                latest: Vec::new(),
+                series: Vec::new(),
                 events: Vec::new(),
             };
             for outcome in waiting.outcomes {
@@ -639,6 +645,21 @@ impl NativeStore {
                         });
                     }
                     Ok(Answer::Done) => row[1] = 4.0,
+                    Ok(Answer::Found(found)) => {
+                        row[1] = 5.0;
+                        row[10] = settled.found.len() as f64;
+                        settled.found.push(found.into());
+                    }
+                    Ok(Answer::Latest(latest)) => {
+                        row[1] = 6.0;
+                        row[10] = settled.latest.len() as f64;
+                        settled.latest.push(latest.into());
+                    }
+                    Ok(Answer::Series(series)) => {
+                        row[1] = 7.0;
+                        row[10] = settled.series.len() as f64;
+                        settled.series.push(series.into());
+                    }
                 }
                 numbers.extend_from_slice(&row);
             }
@@ -741,19 +762,5 @@ impl Drop for NativeStore {
             let deadline_ms = self.handle.default_close_deadline_ms();
             environment::close_in_background(self.handle.clone(), deadline_ms, || {});
         }
-    }
-}
-
-/// A read in the background that can be called off before it begins.
-#[napi]
-pub struct Wanted {
-    wanted: Arc<AtomicBool>,
-}
-
-#[napi]
-impl Wanted {
-    #[napi]
-    pub fn call_off(&self) {
-        self.wanted.store(false, Ordering::Relaxed);
     }
 }

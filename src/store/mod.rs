@@ -6,6 +6,7 @@ mod lease;
 #[cfg(test)]
 mod property;
 mod registry;
+mod series_counts;
 #[cfg(test)]
 pub mod tests;
 mod watch;
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 pub use self::handle::{EnqueueOptions, Handle, QueueStats, Stats};
 pub use self::registry::open;
+use self::series_counts::SeriesCounts;
 pub use self::watch::ForeignChange;
 use crate::counts::Counts;
 use crate::engine::Engine;
@@ -32,6 +34,7 @@ pub struct Store {
     pub writer: Arc<Writer>,
     pub readers: Arc<Readers>,
     pub counts: Arc<Counts>,
+    series: SeriesCounts,
     /// Who keeps the writing session across calls, to recognise a thread that would wait for itself.
     lease_owner: Mutex<Option<LeaseOwner>>,
     /// Handles that are not closed.
@@ -67,6 +70,7 @@ impl Store {
             writer: Writer::new(engine.clone(), counts.clone(), options),
             readers: Readers::new(engine.clone(), options.max_readers, options.reader_idle_ms),
             counts,
+            series: SeriesCounts::new(engine.clone()),
             engine,
             options: options.clone(),
             lease_owner: Mutex::default(),
@@ -87,6 +91,7 @@ impl Store {
             // The last connection to close copies the WAL into the file, which one that only reads cannot do.
             self.readers.shut_down();
             self.counts.close();
+            self.series.close();
             self.writer.token.close();
             self.writer.file_lock.close();
         }

@@ -1,7 +1,6 @@
 //! Handles on a scripted engine: synchronous writes beside the queue, leases, closing, and what one handle sees of
 //! another.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use crate::queue::Priority;
 use crate::reply::{Answer, Event};
 use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement, wait_for};
 use crate::value::Value;
+use crate::wanted::Wanted;
 use crate::writer::{Asker, lock};
 
 /// A store on a fake engine with one handle.
@@ -593,8 +593,11 @@ fn a_handle_that_is_dropped_is_closed() {
 fn a_read_in_the_background_is_settled_whatever_becomes_of_it() -> Result<()> {
     let bench = Bench::new();
     write(&bench.handle, &[(1, 1.0)])?;
-    let later = |id, wanted| {
-        let wanted = Arc::new(AtomicBool::new(wanted));
+    let later = |id, is_wanted: bool| {
+        let wanted = Arc::<Wanted>::default();
+        if !is_wanted {
+            wanted.call_off(StoreError::new(Code::Aborted, "called off"));
+        }
         bench
             .handle
             .read_candles_later(FRAME.0, SYMBOL, TimeRange::ALL, 9, id, wanted)

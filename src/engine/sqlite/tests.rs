@@ -680,8 +680,7 @@ fn a_database_in_memory_is_read_on_its_one_connection() -> Result<()> {
     let (handle, told) = another_handle(&store);
     handle.upsert(15, SYMBOL, rows(&packed(&[(1, 1.0)])))?;
     assert_eq!(handle.last_time(15, SYMBOL)?, Value::Integer(1));
-    let wanted = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    handle.read_candles_later(15, SYMBOL, TimeRange::ALL, 9, 1, wanted)?;
+    handle.read_candles_later(15, SYMBOL, TimeRange::ALL, 9, 1, Arc::default())?;
     assert!(matches!(told.outcome(1), Ok(Answer::Candles(found)) if found.len() == 1));
     assert_eq!(handle.stats(false)?.counts[0].1, 1);
     handle.close(20_000.0);

@@ -1,14 +1,14 @@
 //! Reads of candles: on the caller's thread, or on one of the pool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::candle::{ReadRows, TimeRange};
 use crate::engine::ReadSession;
-use crate::error::{Code, Result, StoreError};
-use crate::reply::{Answer, Owed};
+use crate::error::{Result, StoreError};
+use crate::reply::Answer;
 use crate::value::Value;
+use crate::wanted::Wanted;
 use crate::writer::{Asker, Held, Waited, lock};
 
 use super::Handle;
@@ -86,33 +86,14 @@ impl Handle {
         range: TimeRange,
         limit: u32,
         id: u64,
-        wanted: Arc<AtomicBool>,
+        wanted: Arc<Wanted>,
     ) -> Result<()> {
-        self.check_open()?;
         let timeframe = self.timeframe(minutes)?;
-        let owed = Owed::new(self.reply(id));
         let symbol = symbol.to_owned();
-        let token = self.store.writer.token.clone();
-        self.store.readers.submit(Box::new(move |session| {
-            if !wanted.load(Ordering::Relaxed) {
-                let unwanted = StoreError::new(Code::Aborted, "the read was called off");
-                return owed.settle(Err(unwanted));
-            }
+        self.read_later(id, wanted, move |session| {
             let mut rows = ReadRows::default();
-            let result = match session {
-                Ok(session) => session.read_candles(timeframe, &symbol, range, limit, &mut rows),
-                // A database in memory has only its writing session.
-                Err(error) if error.code == Code::SqliteOnly => {
-                    token.take(Asker::Caller, None).and_then(|held| match held {
-                        Some(mut held) => held
-                            .session()
-                            .read_candles(timeframe, &symbol, range, limit, &mut rows),
-                        None => Err(StoreError::closed()),
-                    })
-                }
-                Err(error) => Err(error),
-            };
-            owed.settle(result.map(|()| Answer::Candles(rows)));
-        }))
+            session.read_candles(timeframe, &symbol, range, limit, &mut rows)?;
+            Ok(Answer::Candles(rows))
+        })
     }
 }
