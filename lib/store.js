@@ -540,7 +540,8 @@ function openNative(store, location, options) {
     native: native(() => NativeStore.open(path, optionsText(options), wake)),
     name: path,
     readOnly: options.readOnly ?? false,
-    timeframes: options.timeframes ?? [15, 60, 240, 1440],
+    // In the order of the native side.
+    timeframes: [...(options.timeframes ?? [15, 60, 240, 1440])].sort((one, other) => one - other),
     maxBatchRows: options.maxBatchRows ?? 5_000,
     readTimeoutMs: options.readTimeoutMs ?? 30_000,
     whenFull: options.whenFull ?? 'reject',
