@@ -39,7 +39,7 @@ impl From<Vec<NewestCandle>> for LatestAnswer {
         let mut values = Vec::new();
         let mut clusters = String::new();
         let mut odd_cells = Vec::new();
-        // Between the list of symbols and the look at a series another program may have deleted it.
+        // One without a candle is no series.
         for found in newest.into_iter().filter(|found| found.row.len() == 1) {
             let row = minutes.len();
             odd_cells.extend(

@@ -766,3 +766,55 @@ fn a_watch_that_cannot_start_leaves_no_events_being_made() -> Result<()> {
     assert!(!bench.store.writer.wants_candles());
     Ok(())
 }
+
+#[test]
+fn a_read_that_is_called_off_while_it_runs_makes_room_for_the_next() -> Result<()> {
+    let bench = Bench::with(&Options {
+        max_readers: 1,
+        ..options()
+    });
+    let gate = bench.fake.stop_at(Point::Read);
+    let wanted = Arc::<Wanted>::default();
+    let query = |sql, id, wanted| bench.handle.query_later(statement(sql), None, id, wanted);
+    query("endless", 1, wanted.clone())?;
+    query("notes", 2, Arc::default())?;
+    gate.wait();
+    gate.open();
+    wanted.call_off(StoreError::new(Code::Aborted, "not wanted any more"));
+    assert_eq!(bench.told.error(1).message, "not wanted any more");
+    assert!(matches!(bench.told.outcome(2), Ok(Answer::Found(found)) if found.rows.is_empty()));
+    Ok(())
+}
+
+#[test]
+fn closing_ends_reads_that_its_deadline_leaves() -> Result<()> {
+    let bench = Bench::new();
+    for id in 1..9 {
+        let endless = statement("endless");
+        bench
+            .handle
+            .query_later(endless, None, id, Arc::default())?;
+    }
+    bench.handle.close(1.0);
+    for id in 1..9 {
+        assert_eq!(bench.told.error(id).code, Code::Closed);
+    }
+    Ok(())
+}
+
+#[test]
+fn one_handle_that_closes_ends_its_own_reads_only() -> Result<()> {
+    let bench = Bench::new();
+    write(&bench.handle, &[(1, 1.0)])?;
+    let (other, told) = another_handle(&bench.store);
+    let wanted = Arc::<Wanted>::default();
+    bench
+        .handle
+        .query_later(statement("endless"), None, 1, wanted.clone())?;
+    other.query_later(statement("endless"), None, 1, Arc::default())?;
+    other.close(1.0);
+    assert_eq!(told.error(1).code, Code::Closed);
+    wanted.call_off(StoreError::new(Code::Aborted, "the other one"));
+    assert_eq!(bench.told.error(1).message, "the other one");
+    Ok(())
+}

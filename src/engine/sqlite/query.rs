@@ -193,3 +193,140 @@ pub fn count_series(connection: &Connection, timeframe: Timeframe, symbol: &str)
 fn failed(error: &rusqlite::Error, table: &str, symbol: &str) -> StoreError {
     store_error("cannot count the candles", error).at(table, symbol)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, mpsc};
+    use std::thread;
+
+    use super::*;
+    use crate::engine::sqlite::schema;
+    use crate::error::Code;
+    use crate::testing::{FRAME, statement};
+
+    const ENDLESS: &str = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 1e12) SELECT max(x) FROM n";
+    const OLD_SCHEMA: &str = "CREATE TABLE candles_15 (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, symbol TEXT NOT NULL, time INTEGER NOT NULL,
+  open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL NOT NULL,
+  buy_volume REAL DEFAULT 0, sell_volume REAL DEFAULT 0, delta REAL DEFAULT 0, trade_count INTEGER DEFAULT 0,
+  clusters TEXT, UNIQUE(symbol, time));
+CREATE INDEX idx_candles_15_symbol_time ON candles_15(symbol, time)";
+
+    fn memory() -> Connection {
+        Connection::open_in_memory().unwrap()
+    }
+
+    fn new_schema() -> Connection {
+        let connection = memory();
+        schema::create(&connection, &[FRAME]).unwrap();
+        connection
+    }
+
+    fn old_schema() -> Connection {
+        let connection = memory();
+        connection.execute_batch(OLD_SCHEMA).unwrap();
+        connection
+    }
+
+    fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut explained = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        if explained.parameter_count() > 0 {
+            explained.raw_bind_parameter(1, "A:B").unwrap();
+        }
+        let mut found = explained.raw_query();
+        let mut lines = Vec::new();
+        while let Some(row) = found.next().unwrap() {
+            lines.push(row.get::<_, String>(3).unwrap());
+        }
+        lines
+    }
+
+    #[test]
+    fn series_are_listed_and_counted_by_a_narrow_index_in_either_schema() {
+        for connection in [new_schema(), old_schema()] {
+            let table = FRAME.table();
+            for sql in [series_sql(&table), count_sql(&table)] {
+                let plan = plan(&connection, &sql);
+                let touches: Vec<_> = plan.iter().filter(|line| line.contains(&table)).collect();
+                assert!(!touches.is_empty(), "{plan:?}");
+                for line in touches {
+                    assert!(
+                        line.starts_with("SEARCH") && line.contains("COVERING INDEX"),
+                        "{plan:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_function_that_writes_writes_nothing_and_the_connection_writes_again_afterwards() {
+        let connection = memory();
+        connection
+            .execute_batch(
+                "CREATE VIRTUAL TABLE words USING fts3(text);
+                 INSERT INTO words VALUES ('a'); INSERT INTO words VALUES ('b')",
+            )
+            .unwrap();
+        let optimize = statement("SELECT optimize(words) FROM words LIMIT 1");
+        assert!(query_only(&connection, &optimize, None).is_err());
+        connection
+            .execute_batch("INSERT INTO words VALUES ('c')")
+            .unwrap();
+    }
+
+    #[test]
+    fn what_explain_explains_is_found_behind_comments() {
+        for sql in [
+            "EXPLAIN PRAGMA a",
+            "explain query plan PRAGMA a",
+            " /* x */ EXPLAIN -- y\n QUERY /**/ PLAN\tPRAGMA a",
+            "PRAGMA a",
+        ] {
+            assert_eq!(explained(sql), "PRAGMA a", "{sql}");
+        }
+        assert_eq!(explained("SELECT 'EXPLAIN'"), "SELECT 'EXPLAIN'");
+        assert_eq!(explained("ü"), "ü");
+    }
+
+    #[test]
+    fn a_statement_is_ended_by_an_interrupt_and_by_a_stop_and_the_next_one_is_not() {
+        let mut connection = memory();
+        let endless = statement(ENDLESS);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = asked.clone();
+        stop_when(
+            &mut connection,
+            Some(Box::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst) == 100
+            })),
+        );
+        let stopped = query_only(&connection, &endless, None);
+        assert!(stopped.is_err_and(|error| error.code == Code::Aborted));
+        let (began, begun) = mpsc::channel();
+        stop_when(
+            &mut connection,
+            Some(Box::new(move || {
+                let _ = began.send(());
+                false
+            })),
+        );
+        let handle = connection.get_interrupt_handle();
+        let other = thread::spawn(move || {
+            begun.recv().unwrap();
+            Interrupter::interrupt(&handle);
+        });
+        let interrupted = query_only(&connection, &endless, None);
+        assert!(interrupted.is_err_and(|error| error.code == Code::Aborted));
+        other.join().unwrap();
+        // Where nothing runs an interrupt does nothing.
+        connection.get_interrupt_handle().interrupt();
+        stop_when(&mut connection, None);
+        assert!(query_only(&connection, &statement("SELECT 1"), None).is_ok());
+    }
+}
