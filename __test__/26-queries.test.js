@@ -3,6 +3,7 @@
 // Reads besides those of one series: query(), the newest candle of every series, lists of series; and how reads in the
 // background are called off and get too old.
 
+const fs = require('node:fs');
 const { Worker } = require('node:worker_threads');
 const { python, runElsewhere, startElsewhere } = require('./support/process.js');
 const {
@@ -409,7 +410,12 @@ describe('a transaction on dbReadOnly that was rolled back because of its age', 
     return { db, count };
   };
 
-  test.each(['ROLLBACK', ' rollback transaction;', '/* a */ ROLLBACK;'])('accepts %j', async (sql) => {
+  test.each([
+    'ROLLBACK',
+    ' rollback transaction;',
+    '/* a */ ROLLBACK -- b',
+    `${'/**/'.repeat(1000)}ROLLBACK;`,
+  ])('accepts %j', async (sql) => {
     const { db, count } = await old();
     db.exec(sql);
     expect(count.get()).toBe(8);
@@ -420,7 +426,7 @@ describe('a transaction on dbReadOnly that was rolled back because of its age', 
     db.prepare('ROLLBACK').run();
     expect(count.get()).toBe(8);
     const again = await old();
-    again.db.exec('ROLLBACK; BEGIN');
+    again.db.exec('rollback /* a */; BEGIN');
     expect(again.db.inTransaction).toBe(true);
     again.db.exec('ROLLBACK');
   });
@@ -662,3 +668,42 @@ test('a file of the older schema that lacks a table is listed and queried read-o
   expect(store.getSeries()).toEqual([seriesOf('candles_15', 'A:B', 3)]);
   await other.end();
 });
+
+(process.platform === 'linux' ? test : test.skip)(
+  'idle readers are closed with their threads, at most maxReaders were there, and one connection stays for synchronous reads',
+  async () => {
+    // No writer: as long as any connection is open SQLite keeps the descriptors of closed ones.
+    const file = newFile();
+    await filled(file).close();
+    const store = open(file, { readerIdleMs: 100, maxReaders: 2, readOnly: true });
+    const connections = () =>
+      fs.readdirSync('/proc/self/fd').filter((fd) => {
+        try {
+          return fs.readlinkSync(`/proc/self/fd/${fd}`) === store.db.name;
+        } catch {
+          return false;
+        }
+      }).length;
+    const threads = () =>
+      fs
+        .readdirSync('/proc/self/task')
+        .filter((id) => fs.readFileSync(`/proc/self/task/${id}/comm`, 'utf8').startsWith('candlestore-rea'))
+        .length;
+    await until(() => threads() === 0);
+    expect(connections()).toBe(0);
+    const controller = new AbortController();
+    const reads = Array.from({ length: 5 }, () => store.query(ENDLESS, [], { signal: controller.signal }));
+    await until(() => connections() === 2);
+    expect(threads()).toBe(2);
+    // A synchronous read opens one more and waits for nobody.
+    expect(store.getLastCandleTime(TABLE, SYMBOL)).toBe(timeOf(4));
+    expect(connections()).toBe(3);
+    controller.abort();
+    await Promise.allSettled(reads);
+    await until(() => threads() === 0 && connections() === 0);
+    for (let n = 0; n < 3; n++) {
+      expect(store.getLastCandleTime(TABLE, SYMBOL)).toBe(timeOf(4));
+      expect([threads(), connections()]).toEqual([0, 1]);
+    }
+  },
+);

@@ -6,6 +6,7 @@
 const { setTimeout, clearTimeout } = require('node:timers');
 
 const { CandleStoreError, native } = require('./errors');
+const { beginsAnew, behindRollback, firstWord } = require('./sql');
 const { Statement, rowsAsObjects, statementOf } = require('./statement');
 
 class Database {
@@ -164,11 +165,6 @@ class WritingRunner {
   }
 }
 
-/** What a text of SQL begins with, behind white space and comments. */
-const FIRST_WORD = /^(?:[\s;]|--[^\n]*\n|\/\*[^]*?\*\/)*([a-z]+)/i;
-/** The end of a transaction without its changes, with its semicolon; not back to a savepoint. */
-const ROLLBACK = /^(?:[\s;]|--[^\n]*\n|\/\*[^]*?\*\/)*rollback(?:\s+transaction)?\s*(?:;|$)/i;
-const BEGINS_ANEW = /\b(?:commit|end|rollback)\b[^]*\bbegin\b/i;
 const NOTHING = { changes: 0, lastInsertRowid: 0, columns: [], rows: [] };
 
 /**
@@ -236,10 +232,10 @@ class ReadingRunner {
 
   /** What is left to run of a text that is sent in a transaction which is no more. */
   afterOld(sql) {
-    const word = FIRST_WORD.exec(sql)?.[1].toLowerCase();
-    const ended = ROLLBACK.test(sql);
-    if (ended || word === 'begin' || word === 'commit' || word === 'end') this.tooOld = false;
-    if (ended) return sql.replace(ROLLBACK, '').trim();
+    const word = firstWord(sql);
+    const rest = behindRollback(sql);
+    if (rest !== undefined || ['begin', 'commit', 'end'].includes(word)) this.tooOld = false;
+    if (rest !== undefined) return rest;
     if (word === 'begin') return sql;
     throw new CandleStoreError(
       'TIMEOUT',
@@ -251,7 +247,7 @@ class ReadingRunner {
   /** Looks whether a transaction is open now, and since when. */
   watch(sql) {
     const open = this.native.readOnlyInTransaction;
-    if (this.timer !== null && (!open || BEGINS_ANEW.test(sql))) {
+    if (this.timer !== null && (!open || beginsAnew(sql))) {
       clearTimeout(this.timer);
       this.timer = null;
     }

@@ -48,7 +48,8 @@ fn check(connection: &Connection, sql: &str) -> Result<()> {
     // Looked at before SQLite sees it: some PRAGMAs act when they are prepared, also behind EXPLAIN.
     if control_kind(explained(sql)).is_some() {
         return Err(invalid(format!(
-            "query() refuses transaction control, PRAGMA, ATTACH, DETACH and VACUUM: {sql:.1000?}"
+            "query() refuses transaction control, PRAGMA, ATTACH, DETACH and VACUUM: {:?}",
+            begin_of(sql)
         )));
     }
     one_statement(connection, sql)?;
@@ -59,8 +60,14 @@ fn check(connection: &Connection, sql: &str) -> Result<()> {
         return Ok(());
     }
     Err(invalid(format!(
-        "query() runs statements that only read; use enqueueWrite() or store.db: {sql:.1000?}"
+        "query() runs statements that only read; use enqueueWrite() or store.db: {:?}",
+        begin_of(sql)
     )))
+}
+
+/// So much of a text as a message should have.
+fn begin_of(sql: &str) -> String {
+    sql.chars().take(200).collect()
 }
 
 /// The statement behind EXPLAIN and EXPLAIN QUERY PLAN.
