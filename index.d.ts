@@ -2,8 +2,8 @@
  * candlestore keeps market candles in SQLite behind one serialized write queue per process.
  *
  * Times are milliseconds since 1970 (UTC), the open time of a candle. Durations are milliseconds and say so in their
- * names. `get*`, `upsert*` and `deleteCandles` are synchronous; `read*`, `enqueue*`, `flush`, `ready` and `close`
- * return promises, and what is wrong with their arguments rejects.
+ * names. `get*`, `upsert*` and `deleteCandles` are synchronous; `read*`, `query`, `enqueue*`, `flush`, `ready` and
+ * `close` return promises, and what is wrong with their arguments rejects.
  */
 
 import { EventEmitter } from 'node:events';
@@ -53,8 +53,17 @@ export interface StoreOptions {
   groupBudgetMs?: number;
   /** Threads that read in the background; 1 to 64. Default 4. */
   maxReaders?: number;
-  /** After so long without use a reading connection and its thread are closed; 100 to 86,400,000. Default 60,000. */
+  /**
+   * After so long without use a reading connection and its thread are closed, but for one connection that synchronous
+   * reads have used; 100 to 86,400,000. Default 60,000.
+   */
   readerIdleMs?: number;
+  /**
+   * A read in the background that lasts longer is interrupted with `TIMEOUT`, and a transaction that stays open on
+   * `dbReadOnly` for longer is rolled back: an old read keeps the write-ahead log from starting over, so that it grows
+   * with every write of every process. 100 to 86,400,000. Default 30,000.
+   */
+  readTimeoutMs?: number;
   /** Memory for the newest candles; 0 to 209,715,200. Default 33,554,432. Accepted and not yet used. */
   tailCacheBytes?: number;
   /** Counting that takes longer is done in the background; 0 to 10,000. Default 20. See `getStats`. */
@@ -168,10 +177,74 @@ export interface ReadCandlesRequest extends TimeRange {
   limit?: number;
   /** How the candles are given. Default 'rows'. */
   format?: 'rows';
-  /** Rejects with `ABORTED`. */
+  /** Rejects with `ABORTED` and interrupts the read. */
   signal?: AbortSignal;
-  /** Rejects with `TIMEOUT` after so long. */
+  /** Rejects with `TIMEOUT` after so long and interrupts the read; see also option `readTimeoutMs`. */
   timeoutMs?: number;
+}
+
+/** What ends a read in the background before it is done. */
+export interface ReadOptions {
+  /** Rejects with `ABORTED` at once; the read is interrupted, or not begun. */
+  signal?: AbortSignal;
+  /**
+   * Rejects with `TIMEOUT` after so long, waiting for a reader included; the read is interrupted, or not begun. From 0
+   * on; without it, and where it is longer, `readTimeoutMs` bounds the read from its begin.
+   */
+  timeoutMs?: number;
+}
+
+/** Options of `query`. */
+export interface QueryOptions extends ReadOptions {
+  /** At most so many rows, the first ones; what follows is not looked for. A whole number from 0 on. Default: all. */
+  maxRows?: number;
+}
+
+/** Which series are listed. */
+export interface ListOptions {
+  /** Those of one table; an unknown one is `UNKNOWN_TABLE`. Default: of every timeframe. */
+  table?: Table | null;
+}
+
+/** Options of `getLatest`. */
+export interface GetLatestOptions extends ListOptions {
+  /** Inside the caller's own transaction: false sees its writes, true does not. Default false. */
+  readOnly?: boolean;
+}
+
+/** Options of `readLatest`. */
+export interface ReadLatestOptions extends ListOptions, ReadOptions {}
+
+/** Options of `getSeries`. */
+export interface GetSeriesOptions extends GetLatestOptions {
+  /** false leaves `count` out and makes the call cheap at any time. Default true. */
+  counts?: boolean;
+}
+
+/** Options of `readSeries`. */
+export interface ReadSeriesOptions extends ListOptions, ReadOptions {
+  /** As for `getSeries`. Default true. */
+  counts?: boolean;
+}
+
+/** The newest candle of one series. */
+export interface LatestCandle {
+  /** Such as `candles_15`. */
+  table: string;
+  symbol: string;
+  candle: Candle;
+}
+
+/** One series. */
+export interface Series {
+  /** Such as `candles_15`. */
+  table: string;
+  symbol: string;
+  /** Times of the oldest and of the newest candle; whatever another program stored where they are no numbers. */
+  first: number;
+  last: number;
+  /** How many candles there are; absent with `counts: false`. */
+  count?: number;
 }
 
 /** Options of a queued write. */
@@ -474,6 +547,23 @@ export class CandleStore extends EventEmitter<StoreEvents> {
   getLastCandleTime(table: Table, symbol: string): number | null;
 
   /**
+   * The newest candle of every series, from the shortest timeframe to the longest and by symbol. It takes a few seeks in
+   * an index for each series, and no scan. Reads as `getCandles` does. Rows whose symbol another program made something
+   * else than text belong to no series.
+   * @throws CandleStoreError `INVALID_ARGUMENT`, `UNKNOWN_TABLE`, `CLOSED`, `TIMEOUT` (in memory, while a write goes on)
+   */
+  getLatest(options?: GetLatestOptions): LatestCandle[];
+
+  /**
+   * Every series with its first and last time and how many candles it has, in the order of `getLatest`. The times take a
+   * few seeks in an index. The counts are exact, and remembered until anybody commits anything to the file; the next
+   * call then counts over the index, at about 40 ns a candle. Inside the caller's own transaction, and in memory, every
+   * call counts. With `counts: false` nothing is counted.
+   * @throws CandleStoreError as `getLatest`
+   */
+  getSeries(options?: GetSeriesOptions): Series[];
+
+  /**
    * Numbers of the store. Counts are exact for this process's own commits. After commits of others they are counted
    * again at once if that took less than `statsBudgetMs` last time, else in the background, at most once a second.
    * Counting that takes more than 1 ms is given at most a fifth of the time, so that polling stays cheap while others
@@ -523,11 +613,36 @@ export class CandleStore extends EventEmitter<StoreEvents> {
   /** Reads candles off the event loop. */
   readCandles(request: ReadCandlesRequest): Promise<Candle[]>;
 
+  /**
+   * Runs one statement that only reads, on the caller's tables or those of the candles, off the event loop; resolves with
+   * all rows as objects, values as `db.prepare(sql).all()` gives them, of several columns of one name the last. It reads
+   * the newest commit, also inside the caller's own transaction; in memory, where there is only one connection, it waits
+   * for that transaction to end, and writes wait for the query.
+   *
+   * Everything else is `INVALID_SQL`: what could write, transaction control, PRAGMA, ATTACH, DETACH, VACUUM, several
+   * statements in one text, and none.
+   * Rejects also with `INVALID_ARGUMENT` (parameters that do not fit), `SQL_ERROR`, `READ_ONLY` (a function that writes),
+   * `ABORTED`, `TIMEOUT`, `CLOSED`.
+   * @param params as for `enqueueWrite`
+   */
+  query<Row = Record<string, SqlValue>>(
+    sql: string,
+    params?: SqlParams | null,
+    options?: QueryOptions,
+  ): Promise<Row[]>;
+
+  /** As `getLatest`, off the event loop and of the newest commit. Rejects also with `ABORTED` and `TIMEOUT`. */
+  readLatest(options?: ReadLatestOptions): Promise<LatestCandle[]>;
+
+  /** As `getSeries`, off the event loop and of the newest commit. Rejects also with `ABORTED` and `TIMEOUT`. */
+  readSeries(options?: ReadSeriesOptions): Promise<Series[]>;
+
   /** Resolves when the store can be used: a file always can. */
   ready(): Promise<void>;
 
   /**
-   * Closes the store: no new work, what was accepted is written until the deadline and fails with `CLOSED` after it.
+   * Closes the store: no new work, what was accepted is written or read until the deadline and fails with `CLOSED` after
+   * it.
    * Idempotent. Rejects with `SELF_DEADLOCK` inside `db.transaction`.
    */
   close(options?: { deadlineMs?: number }): Promise<void>;
@@ -537,7 +652,11 @@ export class CandleStore extends EventEmitter<StoreEvents> {
   /** The raw handle, shaped like better-sqlite3's Database. */
   readonly db: Database;
 
-  /** A raw handle that only reads, on one connection of its own. */
+  /**
+   * A raw handle that only reads, on one connection of its own. A transaction that is left open on it for longer than
+   * `readTimeoutMs` is rolled back; what is sent in it then throws `TIMEOUT`, until ROLLBACK, COMMIT (which throws, too)
+   * or another BEGIN is sent.
+   */
   readonly dbReadOnly: Database;
 }
 
@@ -606,7 +725,7 @@ export type ErrorCode =
   | 'INVALID_OPTION'
   /** A candle cannot be stored; nothing of its batch is. Has `index` and `field`. */
   | 'INVALID_CANDLE'
-  /** A statement that the queue does not run. */
+  /** A statement that the queue, or `query`, does not run. */
   | 'INVALID_SQL'
   /** More candles than `maxBatchRows`. */
   | 'BATCH_TOO_LARGE'
@@ -618,9 +737,9 @@ export type ErrorCode =
   | 'CLOSED'
   /** The queue has no room. Retryable. */
   | 'QUEUE_FULL'
-  /** The deadline passed before the work began; it was not done. Retryable. */
+  /** The deadline passed before the work began, or before a read was done; nothing was written. Retryable. */
   | 'TIMEOUT'
-  /** The signal withdrew the work before it began. */
+  /** The signal withdrew the work before it began, or interrupted a read. */
   | 'ABORTED'
   /** Writing is suspended because the disk refuses; nothing was written. Has `retryInMs`. Retryable. See option `breaker`. */
   | 'BREAKER_OPEN'

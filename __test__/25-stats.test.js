@@ -427,3 +427,10 @@ test('of two stores on one file are the same', async () => {
 test.each([7, 'exact', null, { exact: 1 }, { exact: 'yes' }])('refuse options of %p', (options) => {
   expect(() => store.getStats(options)).toThrow(failure({ code: 'INVALID_ARGUMENT' }));
 });
+
+test('counts are told under their own names, in whatever order the timeframes were given', () => {
+  const store = open(newFile(), { timeframes: [240, 15, 60] });
+  store.upsertCandles(60, SYMBOL, candles(2));
+  store.upsertCandles(240, SYMBOL, candles(3));
+  expect(store.getStats()).toMatchObject({ candles_15: 0, candles_60: 2, candles_240: 3 });
+});

@@ -868,3 +868,12 @@ describe('a transaction that takes the lock only when it needs it', () => {
     expect(store.db.pragma('integrity_check', { simple: true })).toBe('ok');
   });
 });
+
+test('a row of comments in a transaction is gone over once', () => {
+  const comments = '/**/'.repeat(50_000);
+  store.db.exec('BEGIN');
+  store.upsertCandle(TABLE, SYMBOL, candle(0));
+  store.db.exec(`${comments} SAVEPOINT a`);
+  store.db.exec(`${comments} ROLLBACK`);
+  expect(all(store)).toEqual([]);
+});

@@ -3,7 +3,10 @@
 // The raw handles `store.db` and `store.dbReadOnly`, shaped like better-sqlite3's Database. Statements that only read
 // go to readers; writes take the writing session, and BEGIN keeps it until COMMIT or ROLLBACK.
 
+const { setTimeout, clearTimeout } = require('node:timers');
+
 const { CandleStoreError, native } = require('./errors');
+const { beginsAnew, behindRollback, firstWord } = require('./sql');
 const { Statement, rowsAsObjects, statementOf } = require('./statement');
 
 class Database {
@@ -162,13 +165,22 @@ class WritingRunner {
   }
 }
 
-/** Runs statements of `store.dbReadOnly`, all on one read-only connection. */
+const NOTHING = { changes: 0, lastInsertRowid: 0, columns: [], rows: [] };
+
+/**
+ * Runs statements of `store.dbReadOnly`, all on one read-only connection. A transaction that stays open on it for too
+ * long is rolled back: it would keep the write-ahead log from starting over.
+ */
 class ReadingRunner {
-  constructor(store, nativeStore) {
+  constructor(store, nativeStore, limitMs) {
     this.store = store;
     this.native = nativeStore;
     this.level = 0;
     this.closed = false;
+    this.limitMs = limitMs;
+    this.timer = null;
+    /** The caller's transaction was rolled back, and the caller has not ended it yet. */
+    this.tooOld = false;
   }
 
   isOpen() {
@@ -196,8 +208,7 @@ class ReadingRunner {
   }
 
   statement(statement, mostRows) {
-    if (this.closed) throw new CandleStoreError('CLOSED', 'this read-only handle is closed');
-    return native(() => this.native.queryReadOnly(statement, mostRows));
+    return this.run(statement.sql, (sql) => this.native.queryReadOnly({ ...statement, sql }, mostRows));
   }
 
   control(sql) {
@@ -205,8 +216,49 @@ class ReadingRunner {
   }
 
   script(sql) {
+    this.run(sql, (rest) => this.native.queryScriptReadOnly(rest));
+  }
+
+  run(sql, work) {
     if (this.closed) throw new CandleStoreError('CLOSED', 'this read-only handle is closed');
-    native(() => this.native.queryScriptReadOnly(sql));
+    const rest = this.tooOld ? this.afterOld(sql) : sql;
+    if (rest === '') return NOTHING;
+    try {
+      return native(() => work(rest));
+    } finally {
+      this.watch(rest);
+    }
+  }
+
+  /** What is left to run of a text that is sent in a transaction which is no more. */
+  afterOld(sql) {
+    const word = firstWord(sql);
+    const rest = behindRollback(sql);
+    if (rest !== undefined || ['begin', 'commit', 'end'].includes(word)) this.tooOld = false;
+    if (rest !== undefined) return rest;
+    if (word === 'begin') return sql;
+    throw new CandleStoreError(
+      'TIMEOUT',
+      `the transaction on dbReadOnly was rolled back because it was open for longer than readTimeoutMs (${this.limitMs} ms): ` +
+        'an old one keeps the write-ahead log from starting over; send ROLLBACK, and begin again',
+    );
+  }
+
+  /** Looks whether a transaction is open now, and since when. */
+  watch(sql) {
+    const open = this.native.readOnlyInTransaction;
+    if (this.timer !== null && (!open || beginsAnew(sql))) {
+      clearTimeout(this.timer);
+      this.timer = null;
+    }
+    if (open) this.timer ??= setTimeout(endOld, this.limitMs, new WeakRef(this)).unref();
+  }
+
+  endOld() {
+    this.timer = null;
+    if (!this.isOpen() || !this.inTransaction()) return;
+    native(() => this.native.queryScriptReadOnly('ROLLBACK'));
+    this.tooOld = true;
   }
 
   /** Closes this handle only: the store is closed by its own close() or by db.close(). */
@@ -214,6 +266,10 @@ class ReadingRunner {
     if (this.inTransaction()) this.script('ROLLBACK');
     this.closed = true;
   }
+}
+
+function endOld(reference) {
+  reference.deref()?.endOld();
 }
 
 module.exports = { Database, ReadingRunner, WritingRunner };

@@ -4,6 +4,7 @@
 // how its parameters and rows look in JS.
 
 const { types } = require('node:util');
+const { shown } = require('./arguments');
 const { invalidArgument } = require('./errors');
 
 const { isUint8Array } = types;
@@ -27,6 +28,12 @@ function statementOf(sql, given) {
     }
   }
   return { sql, positional, names, named };
+}
+
+/** The same for a call that takes one text and its parameters, an array or an object. */
+function ownStatement(sql, params) {
+  if (typeof sql !== 'string') throw invalidArgument(`sql must be a string, got ${shown(sql)}`);
+  return statementOf(sql, params === undefined || params === null ? [] : [params]);
 }
 
 function isPlainObject(value) {
@@ -121,4 +128,4 @@ class Statement {
   }
 }
 
-module.exports = { Statement, rowsAsObjects, statementOf };
+module.exports = { Statement, ownStatement, rowsAsObjects, statementOf };

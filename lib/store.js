@@ -4,7 +4,7 @@
 // its outcomes settle promises. What waits for room in a full queue is in `room.js`, the raw handles in `database.js`.
 
 const { EventEmitter } = require('node:events');
-const { setInterval, clearInterval, setTimeout, clearTimeout } = require('node:timers');
+const { setInterval, clearInterval, setTimeout } = require('node:timers');
 const { fileURLToPath } = require('node:url');
 
 const args = require('./arguments');
@@ -23,8 +23,9 @@ const {
   roomFor,
   stampOf,
 } = require('./ready');
+const { Queries } = require('./queries');
 const { Room } = require('./room');
-const { rowsAsObjects, statementOf } = require('./statement');
+const { ownStatement, rowsAsObjects } = require('./statement');
 const { Transaction } = require('./transaction');
 
 const DEFAULT_LIMIT = 100;
@@ -42,7 +43,7 @@ const SHARED_ROWS = 8192;
 const WATCH_MS = 100;
 /** Numbers of one outcome in what the native side gives: see `Settled` there. */
 const SETTLED = 11;
-const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4, JSON: 5 };
+const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4, FOUND: 5, LATEST: 6, SERIES: 7, JSON: 8 };
 const BREAKER_STATES = ['closed', 'open', 'half-open'];
 const EVENT_BITS = {
   candles: 1,
@@ -64,6 +65,7 @@ class CandleStore extends EventEmitter {
   #native;
   #tables = new Map();
   #pending = new Pending();
+  #queries;
   #room;
   #transaction;
   #closing = null;
@@ -89,7 +91,8 @@ class CandleStore extends EventEmitter {
     this.#room = new Room(opened.whenFull === 'wait');
     this.#transaction = new Transaction(this.#native);
     const writing = new WritingRunner(this, this.#native, this.#transaction);
-    const reading = new ReadingRunner(this, this.#native);
+    const reading = new ReadingRunner(this, this.#native, opened.readTimeoutMs);
+    this.#queries = new Queries(this.#native, this.#pending, (table) => this.#minutes(table));
     const db = new Database(writing, opened.name, opened.readOnly);
     const dbReadOnly = new Database(reading, opened.name, true);
     Object.defineProperty(this, 'db', { value: db, enumerable: true });
@@ -234,6 +237,16 @@ class CandleStore extends EventEmitter {
     return native(() => this.#native.lastTime(minutes, stored));
   }
 
+  getLatest(options = {}) {
+    if (this.#transaction.open) this.#transaction.handOver();
+    return this.#queries.latest(options);
+  }
+
+  getSeries(options = {}) {
+    if (this.#transaction.open) this.#transaction.handOver();
+    return this.#queries.series(options);
+  }
+
   getStats(options = {}) {
     args.checkObject('options', options);
     args.checkKeys('options', options, ['exact']);
@@ -373,38 +386,32 @@ class CandleStore extends EventEmitter {
     const most = args.checkLimit(limit);
     const from = args.checkBound('after', request.after);
     const to = args.checkBound('before', request.before);
-    const timeoutMs = args.checkMilliseconds('timeoutMs', request.timeoutMs);
-    const signal = args.checkSignal(request.signal);
     const clusters = args.checkBoolean('clusters', request.clusters ?? false);
     const { prefix, suffix } = checkEnvelope(request);
     if (!FORMATS.includes(format)) {
       throw invalidArgument(`format must be ${FORMATS.join(', ')}, got ${args.shown(format)}`);
     }
-    if (signal?.aborted) throw args.aborted(signal);
-    const id = this.#pending.nextId();
     const kind = FORMATS.indexOf(format);
-    const reading = native(() =>
-      this.#native.readCandlesLater(minutes, stored, from, to, most, kind, prefix, id),
-    );
-    const giveUp = (error) => {
-      reading.callOff();
-      this.#pending.reject(id, error);
-    };
-    const abort = () => giveUp(args.aborted(signal));
-    const late = () =>
-      giveUp(new CandleStoreError('TIMEOUT', `the read was not done within ${timeoutMs} ms`));
-    const timer = Number.isNaN(timeoutMs) ? undefined : setTimeout(late, Math.min(timeoutMs, 2 ** 31 - 1));
-    signal?.addEventListener('abort', abort, { once: true });
-    const read = await this.#pending.wait(id, () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', abort);
-    });
+    const start = (id) => this.#native.readCandlesLater(minutes, stored, from, to, most, kind, prefix, id);
+    const read = await this.#queries.later(start, request);
     if (format === 'rows') return unpack(read.values, read.count, read.clusters, read.odd);
     if (format === 'columns') return unpackColumns(read, clusters);
     const series = { table: `candles_${minutes}`, symbol: stored };
     if (!needsJavaScript(read)) return answerOfBytes(read, series, suffix);
     const rows = await this.#readOne({ ...request, limit: oneMore(most), format: 'rows' });
     return answerOfCandles(rows, most, series, prefix, suffix);
+  }
+
+  async query(sql, params, options = {}) {
+    return this.#queries.query(sql, params, options);
+  }
+
+  async readLatest(options = {}) {
+    return this.#queries.latestLater(options);
+  }
+
+  async readSeries(options = {}) {
+    return this.#queries.seriesLater(options);
   }
 
   // Life.
@@ -464,7 +471,7 @@ class CandleStore extends EventEmitter {
 
   /** Settles what the native side has done since the last call. */
   #take() {
-    const { numbers, errors, candles, json, ran, events } = this.#native.take();
+    const { numbers, errors, candles, json, ran, found, latest, series, events } = this.#native.take();
     for (let at = 0; at < numbers.length; at += SETTLED) {
       const id = numbers[at];
       const place = numbers[at + 10];
@@ -497,6 +504,15 @@ class CandleStore extends EventEmitter {
           break;
         case KIND.JSON:
           this.#pending.resolve(id, json[place]);
+          break;
+        case KIND.FOUND:
+          this.#pending.resolve(id, found[place]);
+          break;
+        case KIND.LATEST:
+          this.#pending.resolve(id, latest[place]);
+          break;
+        case KIND.SERIES:
+          this.#pending.resolve(id, series[place]);
           break;
         default:
           this.#pending.resolve(id, undefined);
@@ -601,8 +617,10 @@ function openNative(store, location, options) {
     native: native(() => NativeStore.open(path, optionsText(options), wake)),
     name: path,
     readOnly: options.readOnly ?? false,
-    timeframes: options.timeframes ?? [15, 60, 240, 1440],
+    // In the order of the native side.
+    timeframes: [...(options.timeframes ?? [15, 60, 240, 1440])].sort((one, other) => one - other),
     maxBatchRows: options.maxBatchRows ?? 5_000,
+    readTimeoutMs: options.readTimeoutMs ?? 30_000,
     whenFull: options.whenFull ?? 'reject',
     tailCacheBytes: options.tailCacheBytes ?? 33_554_432,
   };
@@ -643,11 +661,6 @@ function checkRange(range) {
   args.checkObject('range', range);
   args.checkKeys('range', range, ['after', 'before']);
   return { after: args.checkBound('after', range.after), before: args.checkBound('before', range.before) };
-}
-
-function ownStatement(sql, params) {
-  if (typeof sql !== 'string') throw invalidArgument(`sql must be a string, got ${args.shown(sql)}`);
-  return statementOf(sql, params === undefined || params === null ? [] : [params]);
 }
 
 /** Candles packed in parts of at most `rows` rows, all of them checked before the first is written. */

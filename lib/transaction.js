@@ -7,14 +7,14 @@
 
 const { invalidArgument, native } = require('./errors');
 const { Packed, withPacked } = require('./packed');
+const { firstWord } = require('./sql');
 const { statementOf } = require('./statement');
 
 /** Gathered rows and doubles of footprints after which they are handed over. */
 const MOST_ROWS = 5_000;
 const MOST_DOUBLES = 512 << 10;
 
-const ROLLS_BACK = /^(?:[\s;]|--[^\n]*\n|\/\*[^]*?\*\/)*rollback\b/i;
-/** The same, of the whole transaction and with nothing after it. */
+/** A rollback of the whole transaction with nothing after it. */
 const ENDS = /^[\s;]*rollback(?:\s+transaction)?[\s;]*$/i;
 const MORE_FOLLOWS = /;\s*[^\s;]/;
 const NOTHING = { changes: 0, lastInsertRowid: 0, columns: [], rows: [] };
@@ -101,7 +101,7 @@ class Transaction {
       this.end(false);
       return NOTHING;
     }
-    const rollsBack = ROLLS_BACK.test(sql) && !MORE_FOLLOWS.test(sql);
+    const rollsBack = firstWord(sql) === 'rollback' && !MORE_FOLLOWS.test(sql);
     const gathered = this.packed;
     if (rollsBack) this.packed = new Packed();
     try {

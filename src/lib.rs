@@ -1,7 +1,7 @@
 //! candlestore keeps market candles in SQLite behind one serialized write queue per process.
 //!
 //! The layers, each using only those before it: values (`candle`, `json_text`, `timeframe`, `value`, `error`, `options`),
-//! mechanisms (`queue`, `overtaking`, `retry`, `breaker`, `turn`, `counts`), the seam to databases (`engine`), the threads (`writer`, `reader`),
+//! mechanisms (`queue`, `overtaking`, `retry`, `breaker`, `turn`, `counts`, `tail_cache`), the seam to databases (`engine`), the threads (`writer`, `reader`, `wanted`),
 //! their composition (`store`), and the edge to Node (`binding`). ARCHITECTURE.md shows the ways through them.
 
 #![allow(
@@ -38,4 +38,5 @@ mod testing;
 pub mod timeframe;
 pub mod turn;
 pub mod value;
+pub mod wanted;
 pub mod writer;

@@ -62,6 +62,7 @@ pub struct Options {
     pub group_budget_ms: f64,
     pub max_readers: usize,
     pub reader_idle_ms: f64,
+    pub read_timeout_ms: f64,
     pub tail_cache_bytes: usize,
     pub stats_budget_ms: f64,
     pub retry: Retry,
@@ -87,6 +88,7 @@ impl Default for Options {
             group_budget_ms: 20.0,
             max_readers: 4,
             reader_idle_ms: 60_000.0,
+            read_timeout_ms: 30_000.0,
             tail_cache_bytes: 32 << 20,
             stats_budget_ms: 20.0,
             retry: Retry {
@@ -106,7 +108,7 @@ impl Default for Options {
 }
 
 /// Name, smallest and largest value of every option that is a number.
-const NUMBERS: [(&str, f64, f64); 11] = [
+const NUMBERS: [(&str, f64, f64); 12] = [
     ("busyTimeoutMs", 0.0, 3_600_000.0),
     ("cacheSizeKiB", 256.0, 204_800.0),
     ("queueCapacityRows", 1.0, 10_000_000.0),
@@ -115,6 +117,7 @@ const NUMBERS: [(&str, f64, f64); 11] = [
     ("groupBudgetMs", 1.0, 1_000.0),
     ("maxReaders", 1.0, 64.0),
     ("readerIdleMs", 100.0, 86_400_000.0),
+    ("readTimeoutMs", 100.0, 86_400_000.0),
     ("tailCacheBytes", 0.0, 209_715_200.0),
     ("statsBudgetMs", 0.0, 10_000.0),
     ("closeDeadlineMs", 0.0, 3_600_000.0),
@@ -131,7 +134,7 @@ const BREAKER: [(&str, f64, f64); 2] = [
 ];
 
 /// Every name `openStore` takes.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 21] = [
     "readOnly",
     "fileMustExist",
     "timeframes",
@@ -146,6 +149,7 @@ pub const NAMES: [&str; 20] = [
     "groupBudgetMs",
     "maxReaders",
     "readerIdleMs",
+    "readTimeoutMs",
     "tailCacheBytes",
     "statsBudgetMs",
     "retry",
@@ -232,6 +236,7 @@ impl Options {
             "groupBudgetMs" => self.group_budget_ms = number(name, value)?,
             "maxReaders" => self.max_readers = number(name, value)? as usize,
             "readerIdleMs" => self.reader_idle_ms = number(name, value)?,
+            "readTimeoutMs" => self.read_timeout_ms = number(name, value)?,
             "tailCacheBytes" => self.tail_cache_bytes = number(name, value)? as usize,
             "statsBudgetMs" => self.stats_budget_ms = number(name, value)?,
             "closeDeadlineMs" => self.close_deadline_ms = number(name, value)?,
@@ -273,6 +278,10 @@ impl Options {
             ),
             ("maxReaders", self.max_readers != other.max_readers),
             ("readerIdleMs", self.reader_idle_ms != other.reader_idle_ms),
+            (
+                "readTimeoutMs",
+                self.read_timeout_ms != other.read_timeout_ms,
+            ),
             (
                 "tailCacheBytes",
                 self.tail_cache_bytes != other.tail_cache_bytes,

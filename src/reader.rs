@@ -1,6 +1,7 @@
 //! Reading connections and the threads that read in the background. A connection is opened when needed, the one
-//! used last is used first, and those that have been idle for long are closed. A synchronous read never waits for
-//! another: it opens a connection of its own if all are busy.
+//! used last is used first, and those that have been idle for long are closed, by the next that comes back or by a
+//! thread that ends because it was idle itself. A synchronous read never waits for another: it opens a connection of
+//! its own if all are busy.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -83,21 +84,35 @@ impl Readers {
     }
 
     fn put_back(&self, session: Box<dyn ReadSession>) {
+        // One whose transaction could not be ended would show an old state for ever: closing ends it.
+        if session.in_transaction() {
+            return;
+        }
         let now = Instant::now();
         let mut idle = lock(&self.idle);
         // The last one is kept however long it was idle: synchronous reads come back to it.
-        let old = idle
-            .sessions
-            .iter()
-            .take_while(|(_, used)| now.duration_since(*used) > self.idle_time)
-            .count();
-        let mut closed: Vec<_> = idle.sessions.drain(..old).collect();
+        let mut closed = self.outdated(&mut idle, now);
         if idle.closed {
             closed.push((session, now));
         } else {
             idle.sessions.push((session, now));
         }
         drop(idle);
+        drop(closed);
+    }
+
+    /// Takes out what has been idle for long, to be closed without the lock.
+    fn outdated(&self, idle: &mut Idle, now: Instant) -> Vec<(Box<dyn ReadSession>, Instant)> {
+        let count = idle
+            .sessions
+            .iter()
+            .take_while(|(_, used)| now.duration_since(*used) >= self.idle_time)
+            .count();
+        idle.sessions.drain(..count).collect()
+    }
+
+    fn close_outdated(&self) {
+        let closed = self.outdated(&mut lock(&self.idle), Instant::now());
         drop(closed);
     }
 
@@ -138,6 +153,7 @@ impl Readers {
             let _ = catch_unwind(AssertUnwindSafe(|| self.run_job(job)));
             lock(&self.pool).unfinished -= 1;
         }
+        self.close_outdated();
     }
 
     /// The next job; `None` when the thread is to end, because it was idle for long or the pool is closed.
@@ -194,7 +210,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::engine::fake::{Fake, Gate, PATIENCE};
+    use crate::engine::fake::{Fake, Gate, PATIENCE, Point};
     use crate::testing::{FRAME, wait_for};
 
     fn readers(most_threads: usize, idle_ms: f64) -> Arc<Readers> {
@@ -298,6 +314,77 @@ mod tests {
             Ok(())
         });
         assert!(read.is_some_and(|read| read.is_ok()));
+        assert!(lock(&readers.idle).sessions.is_empty());
+    }
+
+    #[test]
+    fn connections_are_closed_when_the_threads_that_used_them_end() {
+        let readers = readers(2, 1.0);
+        for _ in 0..4 {
+            assert!(readers.submit(Box::new(|_| {})).is_ok());
+        }
+        wait_for("all connections are closed", || {
+            alive(&readers) == 0 && lock(&readers.idle).sessions.is_empty()
+        });
+        readers.shut_down();
+    }
+
+    #[test]
+    fn a_process_that_reads_synchronously_keeps_one_connection() {
+        let fake = Fake::new(&[FRAME]);
+        let readers = Readers::new(fake.clone(), 4, 0.0);
+        for _ in 0..10 {
+            assert!(readers.read(|_| Ok(())).is_some_and(|read| read.is_ok()));
+            assert_eq!(lock(&readers.idle).sessions.len(), 1);
+        }
+        assert_eq!((fake.calls(Point::OpenReader), alive(&readers)), (1, 0));
+    }
+
+    #[test]
+    fn a_synchronous_read_waits_for_no_thread_of_the_pool() {
+        let readers = readers(1, 60_000.0);
+        let gate = Arc::<Gate>::default();
+        let held = gate.clone();
+        assert!(readers.submit(Box::new(move |_| held.pass())).is_ok());
+        gate.wait();
+        // The only thread stands still with its connection, and another job waits for it.
+        assert!(readers.submit(Box::new(|_| {})).is_ok());
+        assert!(readers.read(|_| Ok(())).is_some_and(|read| read.is_ok()));
+        assert_eq!(alive(&readers), 1);
+        gate.open();
+        readers.shut_down();
+    }
+
+    #[test]
+    fn many_jobs_at_once_start_no_more_threads_than_allowed() {
+        let readers = readers(3, 60_000.0);
+        let most = Arc::new(AtomicUsize::new(0));
+        for _ in 0..1_000 {
+            let (most, of) = (most.clone(), readers.clone());
+            let sent = readers.submit(Box::new(move |_| {
+                most.fetch_max(alive(&of), Ordering::SeqCst);
+            }));
+            assert!(sent.is_ok());
+        }
+        wait_for("the jobs are done", || lock(&readers.pool).unfinished == 0);
+        assert!(most.load(Ordering::SeqCst) <= 3);
+        readers.shut_down();
+    }
+
+    #[test]
+    fn a_connection_in_a_transaction_is_not_used_again() {
+        let options = crate::testing::options();
+        let Ok(folder) = tempfile::tempdir() else {
+            return;
+        };
+        let path = folder.path().join("candles.db");
+        let engine = crate::engine::sqlite::Sqlite::open_file(&path, &options);
+        let Ok(engine) = engine else {
+            return assert!(engine.is_ok());
+        };
+        let readers = Readers::new(Arc::new(engine), 1, 60_000.0);
+        let began = readers.read(|session| session.query_script("BEGIN"));
+        assert!(began.is_some_and(|read| read.is_ok()));
         assert!(lock(&readers.idle).sessions.is_empty());
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::breaker::State;
 use crate::candle::ReadRows;
+use crate::engine::{NewestCandle, Series};
 use crate::error::{Code, StoreError};
 use crate::json_rows::JsonRows;
 use crate::tail_cache::Found;
@@ -79,6 +80,9 @@ pub enum Answer {
     Columns(ReadRows),
     Json(JsonRows, Found),
     Done,
+    Latest(Vec<NewestCandle>),
+    Series(Vec<Series>),
+    Found(StatementResult),
 }
 
 /// A committed batch of candles.

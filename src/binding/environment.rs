@@ -76,9 +76,10 @@ fn close_all(which: impl Fn(&Opened) -> bool) {
         .iter()
         .filter_map(|opened| opened.handle.upgrade())
         .collect();
-    // All leases first: a handle that waits for another's lease would only lose its time.
+    // All leases and reads first: a handle that waits for another's lease would only lose its time.
     for handle in &handles {
         handle.abandon_lease();
+        handle.abandon_reads();
     }
     for handle in &handles {
         handle.close(handle.default_close_deadline_ms());

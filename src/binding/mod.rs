@@ -11,6 +11,7 @@
 
 mod bytes;
 mod environment;
+mod queries;
 mod reads;
 mod sink;
 mod stats;

@@ -1,20 +1,20 @@
 //! Reads of candles: packed doubles for rows, one array for all columns, or the bytes of JSON.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use napi::bindgen_prelude::{Either, Float64Array, Float64ArraySlice};
 use napi_derive::napi;
 
 use super::bytes::{self, Bytes};
 use super::call;
+use super::queries::Wanted;
 use super::store::NativeStore;
 use super::value::Cell;
 use crate::candle::{
     CLUSTERS, CandleSink, CandleView, OddCell, ROW, ReadRows, TimeRange, utf16_length,
 };
 use crate::json_rows::JsonRows;
-use crate::store::{Format, Wanted};
+use crate::store::{Format, Selection};
 use crate::tail_cache::Found;
 use crate::writer::lock;
 
@@ -68,7 +68,7 @@ impl From<ReadRows> for ReadMore {
     }
 }
 
-fn odd(cells: &[OddCell]) -> Vec<Odd> {
+pub fn odd(cells: &[OddCell]) -> Vec<Odd> {
     cells
         .iter()
         .map(|cell| Odd {
@@ -184,7 +184,7 @@ impl NativeStore {
                 more: ReadRows::default(),
                 has_spilled: false,
             };
-            let wanted = Wanted {
+            let wanted = Selection {
                 minutes,
                 symbol: &symbol,
                 range: TimeRange::from_numbers(after, before),
@@ -255,7 +255,7 @@ impl NativeStore {
             {
                 return Ok(None);
             }
-            let wanted = Wanted {
+            let wanted = Selection {
                 minutes,
                 symbol: &symbol,
                 range: TimeRange::from_numbers(after, before),
@@ -292,10 +292,9 @@ impl NativeStore {
         format: u32,
         prefix: String,
         id: f64,
-    ) -> napi::Result<WantedRead> {
-        let wanted = Arc::new(AtomicBool::new(true));
-        call(|| {
-            let candles = Wanted {
+    ) -> napi::Result<Wanted> {
+        Wanted::by(|wanted| {
+            let candles = Selection {
                 minutes,
                 symbol: &symbol,
                 range: TimeRange::from_numbers(after, before),
@@ -307,9 +306,8 @@ impl NativeStore {
                 _ => Format::Json(prefix),
             };
             self.handle
-                .read_candles_later(candles, format, id as u64, wanted.clone())
-        })?;
-        Ok(WantedRead { wanted })
+                .read_candles_later(candles, format, id as u64, wanted)
+        })
     }
 
     #[napi]
@@ -325,19 +323,5 @@ pub fn in_columns(clusters: String, rows: &ReadRows) -> ReadMore {
         values: Some(Float64Array::new(columns(rows))),
         clusters,
         odd: Vec::new(),
-    }
-}
-
-/// A read in the background that can be called off before it begins.
-#[napi]
-pub struct WantedRead {
-    wanted: Arc<AtomicBool>,
-}
-
-#[napi]
-impl WantedRead {
-    #[napi]
-    pub fn call_off(&self) {
-        self.wanted.store(false, Ordering::Relaxed);
     }
 }

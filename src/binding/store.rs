@@ -10,6 +10,7 @@ use napi::bindgen_prelude::{Float64Array, Float64ArraySlice, Function, Uint8Arra
 use napi_derive::napi;
 use serde::Serialize;
 
+use super::queries::{LatestAnswer, SeriesAnswer};
 use super::reads::{JsonAnswer, ReadMore, in_columns, json_answer};
 use super::sink::{CANDLES, JsSink};
 use super::value::Cell;
@@ -55,6 +56,9 @@ pub struct Settled {
     pub candles: Vec<ReadMore>,
     pub json: Vec<JsonAnswer>,
     pub ran: Vec<Vec<StatementAnswer>>,
+    pub found: Vec<StatementAnswer>,
+    pub latest: Vec<LatestAnswer>,
+    pub series: Vec<SeriesAnswer>,
     pub events: Vec<StoreEvent>,
 }
 
@@ -184,7 +188,7 @@ fn nothing(name: &'static str) -> StoreEvent {
     }
 }
 
-fn most(rows: Option<u32>) -> Option<usize> {
+pub(super) fn most(rows: Option<u32>) -> Option<usize> {
     rows.map(|rows| rows as usize)
 }
 
@@ -492,6 +496,9 @@ impl NativeStore {
                 candles: Vec::new(),
                 json: Vec::new(),
                 ran: Vec::new(),
+                found: Vec::new(),
+                latest: Vec::new(),
+                series: Vec::new(),
                 events: Vec::new(),
             };
             for outcome in waiting.outcomes {
@@ -540,11 +547,26 @@ impl NativeStore {
                         settled.candles.push(in_columns(clusters, &read));
                     }
                     Ok(Answer::Json(rows, found)) => {
-                        row[1] = 5.0;
+                        row[1] = 8.0;
                         row[10] = settled.json.len() as f64;
                         settled.json.push(json_answer(rows, found, 0));
                     }
                     Ok(Answer::Done) => row[1] = 4.0,
+                    Ok(Answer::Found(found)) => {
+                        row[1] = 5.0;
+                        row[10] = settled.found.len() as f64;
+                        settled.found.push(found.into());
+                    }
+                    Ok(Answer::Latest(latest)) => {
+                        row[1] = 6.0;
+                        row[10] = settled.latest.len() as f64;
+                        settled.latest.push(latest.into());
+                    }
+                    Ok(Answer::Series(series)) => {
+                        row[1] = 7.0;
+                        row[10] = settled.series.len() as f64;
+                        settled.series.push(series.into());
+                    }
                 }
                 numbers.extend_from_slice(&row);
             }

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Checkpoint, CommitState, Committed, Description, Engine, LockWait, NewestCandle, ReadSession,
-    Step, Touched, Upserted, WriteSession,
+    Checkpoint, CommitState, Committed, Description, Engine, Interrupter, LockWait, NewestCandle,
+    ReadSession, SeriesEnds, Step, Stop, Touched, Upserted, WriteSession,
 };
 use crate::candle::{CLUSTERS, CandleSink, CandleView, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Failure, Result, StoreError, Written};
@@ -29,6 +30,7 @@ pub enum Point {
     Run,
     Commit,
     Read,
+    Count,
     Probe,
 }
 
@@ -203,6 +205,8 @@ impl Fake {
             foreign: false,
             before: None,
             touched: Vec::new(),
+            interrupted: Arc::default(),
+            stop: None,
         }
     }
 }
@@ -282,6 +286,17 @@ struct Session {
     foreign: bool,
     before: Option<CommitState>,
     touched: Vec<Touched>,
+    interrupted: Arc<AtomicBool>,
+    stop: Option<Stop>,
+}
+
+/// Interrupts a session.
+struct Flag(Arc<AtomicBool>);
+
+impl Interrupter for Flag {
+    fn interrupt(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Session {
@@ -507,6 +522,74 @@ impl ReadSession for Session {
                 }
             })
             .collect())
+    }
+
+    /// `endless` runs until it is interrupted; `note x` is refused.
+    fn query_only(
+        &mut self,
+        statement: &Statement,
+        most_rows: Option<usize>,
+    ) -> Result<StatementResult> {
+        if statement.sql.starts_with("note ") {
+            return Err(StoreError::new(Code::InvalidSql, "it writes"));
+        }
+        if statement.sql != "endless" {
+            return self.query(statement, most_rows);
+        }
+        self.interrupted.store(false, Ordering::SeqCst);
+        self.pass(Point::Read)?;
+        while !self.interrupted.load(Ordering::SeqCst)
+            && !self.stop.as_mut().is_some_and(|stop| stop())
+        {
+            std::thread::yield_now();
+        }
+        Err(StoreError::new(Code::Aborted, "interrupted"))
+    }
+
+    fn snapshot(&mut self, read: &mut dyn FnMut(&mut dyn ReadSession) -> Result<()>) -> Result<()> {
+        if self.transaction.is_some() {
+            return read(self);
+        }
+        self.transaction = Some(lock(&self.state).data.clone());
+        let done = read(self);
+        self.transaction = None;
+        done
+    }
+
+    fn series(&mut self, timeframe: Timeframe) -> Result<Vec<SeriesEnds>> {
+        self.place(timeframe)?;
+        let mut ends: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+        self.data(|data| {
+            for (of, symbol, time) in data.candles.keys() {
+                if *of == timeframe {
+                    ends.entry(symbol.clone()).or_insert((*time, *time)).1 = *time;
+                }
+            }
+        });
+        Ok(ends
+            .into_iter()
+            .map(|(symbol, (first, last))| SeriesEnds {
+                symbol,
+                first: Value::Integer(first),
+                last: Value::Integer(last),
+            })
+            .collect())
+    }
+
+    fn count_series(&mut self, timeframe: Timeframe, symbol: &str) -> Result<u64> {
+        self.pass(Point::Count)?;
+        Ok(self.data(|data| {
+            let of_series = |key: &&Key| key.0 == timeframe && key.1 == symbol;
+            data.candles.keys().filter(of_series).count() as u64
+        }))
+    }
+
+    fn interrupter(&self) -> Box<dyn Interrupter> {
+        Box::new(Flag(self.interrupted.clone()))
+    }
+
+    fn stop_when(&mut self, stop: Option<Stop>) {
+        self.stop = stop;
     }
 }
 

@@ -112,6 +112,53 @@ pub trait ReadSession: Send {
 
     /// The newest row of every series, in the order of timeframe and symbol, packed as `read_candles` packs.
     fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>>;
+
+    /// Runs one statement that only reads, and refuses every other: `INVALID_SQL`.
+    fn query_only(
+        &mut self,
+        statement: &Statement,
+        most_rows: Option<usize>,
+    ) -> Result<StatementResult>;
+
+    /// Runs several reads on one state of the database.
+    fn snapshot(&mut self, read: &mut dyn FnMut(&mut dyn ReadSession) -> Result<()>) -> Result<()>;
+
+    /// Every series of a timeframe in the order of symbol; a missing table has none.
+    fn series(&mut self, timeframe: Timeframe) -> Result<Vec<SeriesEnds>>;
+
+    /// Candles of one series.
+    fn count_series(&mut self, timeframe: Timeframe, symbol: &str) -> Result<u64>;
+
+    /// What interrupts, from another thread, whatever this session runs at that moment.
+    fn interrupter(&self) -> Box<dyn Interrupter>;
+
+    /// From here on `stop` is asked every so often while something runs, and ends it by saying yes: `ABORTED`.
+    fn stop_when(&mut self, stop: Option<Stop>);
+}
+
+/// Ends what a session runs.
+pub trait Interrupter: Send + Sync {
+    /// What runs fails with `ABORTED`; where nothing runs, nothing happens.
+    fn interrupt(&self);
+}
+
+/// Whether what a session runs is to be ended.
+pub type Stop = Box<dyn FnMut() -> bool + Send>;
+
+/// A series with its first and last time: NULL, or whatever a foreign row holds, where they are no numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesEnds {
+    pub symbol: String,
+    pub first: Value,
+    pub last: Value,
+}
+
+/// One series as it is listed, counted or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    pub timeframe: Timeframe,
+    pub ends: SeriesEnds,
+    pub count: Option<u64>,
 }
 
 /// The newest candle of one series.

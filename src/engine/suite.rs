@@ -104,6 +104,7 @@ on_every_engine!(
     a_deletion_removes_what_is_between_its_ends,
     the_newest_time_of_nothing_is_null,
     every_series_is_listed_with_its_newest_candle,
+    every_series_is_listed_with_its_ends_and_counted,
     counts_and_committed_changes_agree,
     a_table_that_is_not_configured_is_refused,
     a_lock_that_another_session_holds_is_transient,
@@ -649,5 +650,42 @@ fn random_writes_end_as_their_order_of_acceptance_says(subject: &Subject) -> Res
     assert_eq!(found, model);
     let stats = handle.stats(false)?;
     assert_eq!(stats.counts[0].1, model.len() as u64);
+    Ok(())
+}
+
+fn every_series_is_listed_with_its_ends_and_counted(subject: &Subject) -> Result<()> {
+    let mut writer = subject.writer()?;
+    assert_eq!(writer.series(FRAME)?, []);
+    writer.try_begin()?;
+    for symbol in ["B:B", "A:A"] {
+        let candles = packed(&[(1, 1.0), (2, 1.0), (3, 1.0)]);
+        writer.upsert(FRAME, symbol, rows(&candles))?;
+    }
+    writer.upsert(OTHER_FRAME, "C:C", rows(&packed(&[(7, 1.0)])))?;
+    writer.commit()?;
+    let mut listed = Vec::new();
+    writer.snapshot(&mut |session| {
+        for frame in [OTHER_FRAME, FRAME] {
+            for series in session.series(frame)? {
+                let count = session.count_series(frame, &series.symbol)?;
+                listed.push((frame.0, series.symbol, series.first, series.last, count));
+            }
+        }
+        Ok(())
+    })?;
+    let expected = |frame: u32, symbol: &str, first, last, count| {
+        let [first, last] = [first, last].map(Value::Integer);
+        (frame, symbol.to_owned(), first, last, count)
+    };
+    assert_eq!(
+        listed,
+        [
+            expected(60, "C:C", 7, 7, 1),
+            expected(15, "A:A", 1, 3, 3),
+            expected(15, "B:B", 1, 3, 3),
+        ]
+    );
+    assert!(!writer.in_transaction());
+    assert_eq!(writer.count_series(FRAME, "C:C")?, 0);
     Ok(())
 }

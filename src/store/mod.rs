@@ -6,6 +6,7 @@ mod lease;
 #[cfg(test)]
 mod property;
 mod registry;
+mod series_counts;
 #[cfg(test)]
 pub mod tests;
 mod watch;
@@ -14,8 +15,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-pub use self::handle::{EnqueueOptions, Format, Handle, QueueStats, Stats, Wanted};
+pub use self::handle::{EnqueueOptions, Format, Handle, QueueStats, Selection, Stats};
 pub use self::registry::open;
+use self::series_counts::SeriesCounts;
 pub use self::watch::ForeignChange;
 use crate::counts::Counts;
 use crate::engine::Engine;
@@ -34,6 +36,7 @@ pub struct Store {
     pub readers: Arc<Readers>,
     pub counts: Arc<Counts>,
     pub tails: Arc<TailCache>,
+    series: SeriesCounts,
     /// Who keeps the writing session across calls, to recognise a thread that would wait for itself.
     lease_owner: Mutex<Option<LeaseOwner>>,
     /// Handles that are not closed.
@@ -72,6 +75,7 @@ impl Store {
             readers: Readers::new(engine.clone(), options.max_readers, options.reader_idle_ms),
             counts,
             tails,
+            series: SeriesCounts::new(engine.clone()),
             engine,
             options: options.clone(),
             lease_owner: Mutex::default(),
@@ -93,6 +97,7 @@ impl Store {
             self.readers.shut_down();
             self.counts.close();
             self.tails.clear();
+            self.series.close();
             self.writer.token.close();
             self.writer.file_lock.close();
         }

@@ -1,12 +1,11 @@
 //! Handles on a scripted engine: synchronous writes beside the queue, leases, closing, and what one handle sees of
 //! another.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::{EnqueueOptions, Format, Handle, Store, Wanted};
+use super::{EnqueueOptions, Format, Handle, Selection, Store};
 use crate::candle::{ReadRows, TimeRange};
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, Result, StoreError, Written};
@@ -15,6 +14,7 @@ use crate::queue::Priority;
 use crate::reply::{Answer, Event};
 use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement, wait_for};
 use crate::value::Value;
+use crate::wanted::Wanted;
 use crate::writer::{Asker, lock};
 
 /// A store on a fake engine with one handle.
@@ -596,9 +596,12 @@ fn a_read_in_the_background_is_settled_whatever_becomes_of_it() -> Result<()> {
         ..options()
     });
     write(&bench.handle, &[(1, 1.0)])?;
-    let later = |id, wanted| {
-        let wanted = Arc::new(AtomicBool::new(wanted));
-        let candles = Wanted {
+    let later = |id, is_wanted: bool| {
+        let wanted = Arc::<Wanted>::default();
+        if !is_wanted {
+            wanted.call_off(StoreError::new(Code::Aborted, "called off"));
+        }
+        let candles = Selection {
             minutes: FRAME.0,
             symbol: SYMBOL,
             range: TimeRange::ALL,
@@ -770,5 +773,57 @@ fn a_watch_that_cannot_start_leaves_no_events_being_made() -> Result<()> {
     assert!(bench.store.writer.wants_candles());
     bench.handle.close(LONG_MS);
     assert!(!bench.store.writer.wants_candles());
+    Ok(())
+}
+
+#[test]
+fn a_read_that_is_called_off_while_it_runs_makes_room_for_the_next() -> Result<()> {
+    let bench = Bench::with(&Options {
+        max_readers: 1,
+        ..options()
+    });
+    let gate = bench.fake.stop_at(Point::Read);
+    let wanted = Arc::<Wanted>::default();
+    let query = |sql, id, wanted| bench.handle.query_later(statement(sql), None, id, wanted);
+    query("endless", 1, wanted.clone())?;
+    query("notes", 2, Arc::default())?;
+    gate.wait();
+    gate.open();
+    wanted.call_off(StoreError::new(Code::Aborted, "not wanted any more"));
+    assert_eq!(bench.told.error(1).message, "not wanted any more");
+    assert!(matches!(bench.told.outcome(2), Ok(Answer::Found(found)) if found.rows.is_empty()));
+    Ok(())
+}
+
+#[test]
+fn closing_ends_reads_that_its_deadline_leaves() -> Result<()> {
+    let bench = Bench::new();
+    for id in 1..9 {
+        let endless = statement("endless");
+        bench
+            .handle
+            .query_later(endless, None, id, Arc::default())?;
+    }
+    bench.handle.close(1.0);
+    for id in 1..9 {
+        assert_eq!(bench.told.error(id).code, Code::Closed);
+    }
+    Ok(())
+}
+
+#[test]
+fn one_handle_that_closes_ends_its_own_reads_only() -> Result<()> {
+    let bench = Bench::new();
+    write(&bench.handle, &[(1, 1.0)])?;
+    let (other, told) = another_handle(&bench.store);
+    let wanted = Arc::<Wanted>::default();
+    bench
+        .handle
+        .query_later(statement("endless"), None, 1, wanted.clone())?;
+    other.query_later(statement("endless"), None, 1, Arc::default())?;
+    other.close(1.0);
+    assert_eq!(told.error(1).code, Code::Closed);
+    wanted.call_off(StoreError::new(Code::Aborted, "the other one"));
+    assert_eq!(bench.told.error(1).message, "the other one");
     Ok(())
 }

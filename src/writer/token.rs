@@ -102,6 +102,16 @@ impl Token {
 
     /// Waits for the session until the deadline; `None` when it came first.
     pub fn take(self: &Arc<Self>, asker: Asker, deadline: Option<Instant>) -> Result<Option<Held>> {
+        self.take_while(asker, deadline, &|| true)
+    }
+
+    /// The same for as long as it is wanted; `look_again` must follow when that changes.
+    pub fn take_while(
+        self: &Arc<Self>,
+        asker: Asker,
+        deadline: Option<Instant>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Option<Held>> {
         let _waiting = (asker == Asker::Caller).then(|| Caller::join(self));
         let mut state = self.lock();
         loop {
@@ -109,6 +119,9 @@ impl Token {
                 && (asker == Asker::Caller || state.callers == 0);
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let over = left.is_some_and(|left| left.is_zero());
+            if !wanted() {
+                return Ok(None);
+            }
             if free {
                 match self.take_from(state) {
                     Err(error) if error.failure == Failure::Transient && !over => {
@@ -159,6 +172,12 @@ impl Token {
 
     fn free(&self, slot: Slot) {
         self.lock().slot = slot;
+        self.freed.notify_all();
+    }
+
+    /// Lets those who wait see whether they still want to.
+    pub fn look_again(&self) {
+        drop(self.lock());
         self.freed.notify_all();
     }
 

@@ -5,6 +5,7 @@ mod checkpoint;
 mod failure;
 mod guard;
 mod holder;
+mod query;
 mod raw;
 mod scan;
 mod schema;

@@ -10,6 +10,7 @@ use rusqlite::hooks::{Action, Wal};
 use rusqlite::{Connection, ffi, params};
 
 use super::failure::{commit_error, store_error};
+use super::query;
 use super::raw::RawStatement;
 use super::scan::{Scan, Wanted, prepared};
 use super::schema::TableSql;
@@ -18,8 +19,8 @@ use super::statement;
 use super::wal_index::WalIndex;
 use crate::candle::{CandleSink, ReadRows, Rows, TimeRange};
 use crate::engine::{
-    CommitState, Committed, Description, LockWait, NewestCandle, ReadSession, Step, Touched,
-    Upserted, WriteSession,
+    CommitState, Committed, Description, Interrupter, LockWait, NewestCandle, ReadSession,
+    SeriesEnds, Step, Stop, Touched, Upserted, WriteSession,
 };
 use crate::error::{Code, Failure, Result, StoreError};
 use crate::timeframe::Timeframe;
@@ -411,6 +412,34 @@ impl ReadSession for Session {
             }
         }
         Ok(newest)
+    }
+
+    fn query_only(
+        &mut self,
+        statement: &Statement,
+        most_rows: Option<usize>,
+    ) -> Result<StatementResult> {
+        query::query_only(&self.connection, statement, most_rows)
+    }
+
+    fn snapshot(&mut self, read: &mut dyn FnMut(&mut dyn ReadSession) -> Result<()>) -> Result<()> {
+        query::snapshot(self, read)
+    }
+
+    fn series(&mut self, timeframe: Timeframe) -> Result<Vec<SeriesEnds>> {
+        query::series(&self.connection, timeframe)
+    }
+
+    fn count_series(&mut self, timeframe: Timeframe, symbol: &str) -> Result<u64> {
+        query::count_series(&self.connection, timeframe, symbol)
+    }
+
+    fn interrupter(&self) -> Box<dyn Interrupter> {
+        Box::new(self.connection.get_interrupt_handle())
+    }
+
+    fn stop_when(&mut self, stop: Option<Stop>) {
+        query::stop_when(&mut self.connection, stop);
     }
 }
 

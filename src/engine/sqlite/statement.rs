@@ -33,16 +33,17 @@ pub fn owned(cell: ValueRef<'_>) -> Value {
     }
 }
 
-fn invalid(message: impl Into<String>) -> StoreError {
+pub(super) fn invalid(message: impl Into<String>) -> StoreError {
     StoreError::new(Code::InvalidSql, message).not_written()
 }
 
 /// The part of a text that is left after white space and comments at its start.
-fn without_comments(sql: &str) -> &str {
+pub(super) fn without_comments(sql: &str) -> &str {
     let mut rest = sql;
     loop {
         rest = rest.trim_start_matches(|letter: char| {
-            letter.is_ascii_whitespace() || letter == ';' || letter == '\u{feff}'
+            // A vertical tab is a space to SQLite, too, but behind another one only.
+            letter.is_ascii_whitespace() || matches!(letter, ';' | '\u{b}' | '\u{feff}')
         });
         rest = if let Some(comment) = rest.strip_prefix("--") {
             comment.split_once('\n').map_or("", |(_, after)| after)
@@ -55,7 +56,7 @@ fn without_comments(sql: &str) -> &str {
 }
 
 /// What a statement is by its first word. Reading or writing is told by SQLite itself, not here.
-fn control_kind(sql: &str) -> Option<StatementKind> {
+pub(super) fn control_kind(sql: &str) -> Option<StatementKind> {
     let word: String = without_comments(sql)
         .chars()
         .take_while(char::is_ascii_alphabetic)
@@ -87,7 +88,7 @@ pub fn check_queued(connection: &Connection, sql: &str) -> Result<()> {
     one_statement(connection, sql)
 }
 
-fn one_statement(connection: &Connection, sql: &str) -> Result<()> {
+pub(super) fn one_statement(connection: &Connection, sql: &str) -> Result<()> {
     if sql.contains('\0') {
         return Err(invalid("a statement must not contain a NUL character"));
     }
@@ -473,6 +474,7 @@ mod tests {
         for sql in [
             "begin",
             " BEGIN IMMEDIATE",
+            " \u{b}BEGIN",
             "-- x\nSavepoint a",
             "/* b */ BEGIN;",
         ] {

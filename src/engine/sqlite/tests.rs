@@ -18,7 +18,7 @@ use crate::options::{Breaker, Options};
 use crate::queue::Priority;
 use crate::reply::Answer;
 use crate::store::tests::another_handle;
-use crate::store::{EnqueueOptions, Format, Handle, Store, Wanted};
+use crate::store::{EnqueueOptions, Format, Handle, Selection, Store};
 use crate::testing::{FRAME, SYMBOL, Told, options, packed, rows, statement, wait_for};
 use crate::value::Value;
 use crate::writer::Asker;
@@ -680,14 +680,13 @@ fn a_database_in_memory_is_read_on_its_one_connection() -> Result<()> {
     let (handle, told) = another_handle(&store);
     handle.upsert(15, SYMBOL, rows(&packed(&[(1, 1.0)])))?;
     assert_eq!(handle.last_time(15, SYMBOL)?, Value::Integer(1));
-    let wanted = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let candles = Wanted {
+    let candles = Selection {
         minutes: 15,
         symbol: SYMBOL,
         range: TimeRange::ALL,
         limit: 9,
     };
-    handle.read_candles_later(candles, Format::Rows, 1, wanted)?;
+    handle.read_candles_later(candles, Format::Rows, 1, Arc::default())?;
     assert!(matches!(told.outcome(1), Ok(Answer::Candles(found)) if found.len() == 1));
     assert_eq!(handle.stats(false)?.counts[0].1, 1);
     handle.close(20_000.0);

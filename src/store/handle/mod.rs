@@ -1,7 +1,9 @@
 //! What one caller has of a store: its life, from opening to closing. What can be done with it is told by topic in the
-//! files beside this one: `writes`, `reads`, `raw` (the caller's own statements) and `numbers`.
+//! files beside this one: `writes`, `reads`, `queries` (in the background, and lists of series), `raw` (the caller's own
+//! statements) and `numbers`.
 
 mod numbers;
+mod queries;
 mod raw;
 mod reads;
 mod writes;
@@ -9,6 +11,7 @@ mod writes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::Store;
 use super::lease::Lease;
@@ -17,10 +20,11 @@ use crate::engine::ReadSession;
 use crate::error::{Code, Result, StoreError};
 use crate::reply::{Reply, Sink};
 use crate::timeframe::Timeframe;
+use crate::wanted::Outstanding;
 use crate::writer::{after_ms, lock};
 
 pub use self::numbers::{QueueStats, Stats};
-pub use self::reads::{Format, Wanted};
+pub use self::reads::{Format, Selection};
 pub use self::writes::EnqueueOptions;
 
 /// A caller's hold on a store.
@@ -31,6 +35,8 @@ pub struct Handle {
     /// The connection of `dbReadOnly`: one and the same, because `data_version` belongs to a connection.
     read_only: Mutex<Option<Box<dyn ReadSession>>>,
     watch: Mutex<Option<Watch>>,
+    /// Reads in the background.
+    reads: Arc<Outstanding>,
     closed: AtomicBool,
     ended: Mutex<bool>,
     has_ended: Condvar,
@@ -45,6 +51,7 @@ impl Handle {
             lease: Mutex::default(),
             read_only: Mutex::default(),
             watch: Mutex::default(),
+            reads: Arc::default(),
             closed: AtomicBool::new(false),
             ended: Mutex::new(false),
             has_ended: Condvar::new(),
@@ -123,6 +130,11 @@ impl Handle {
         drop(lock(&self.lease).take());
     }
 
+    /// Ends the reads in the background: there is nobody left to tell.
+    pub fn abandon_reads(&self) {
+        self.reads.close(Instant::now());
+    }
+
     /// Closes this handle: no new work, what was accepted is written until the deadline. Blocks until that is
     /// done, whoever does it.
     pub fn close(&self, deadline_ms: f64) {
@@ -159,6 +171,7 @@ impl Handle {
         {
             writer.give_up_of(&self.sink);
         }
+        self.reads.close(deadline);
         self.store.release(deadline);
         writer.remove_listener(&self.sink);
         *lock(&self.ended) = true;

@@ -1,16 +1,16 @@
 //! Reads of candles: on the caller's thread, or on one of the pool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::candle::{CandleSink, ReadRows, TimeRange};
 use crate::engine::ReadSession;
-use crate::error::{Code, Result, StoreError};
+use crate::error::{Result, StoreError};
 use crate::json_rows::JsonRows;
-use crate::reply::{Answer, Owed};
+use crate::reply::Answer;
 use crate::tail_cache::{Found, Request};
 use crate::value::Value;
+use crate::wanted::Wanted;
 use crate::writer::{Asker, Held, Waited, lock};
 
 use super::Handle;
@@ -64,7 +64,7 @@ impl Handle {
     /// newest commit, from memory where they are there.
     pub fn scan(
         &self,
-        wanted: Wanted<'_>,
+        wanted: Selection<'_>,
         committed: bool,
         sink: &mut dyn CandleSink,
     ) -> Result<Found> {
@@ -83,7 +83,7 @@ impl Handle {
         self.read(committed, |session| scan(session, &request, sink))
     }
 
-    fn request<'a>(&self, wanted: Wanted<'a>) -> Result<Request<'a>> {
+    fn request<'a>(&self, wanted: Selection<'a>) -> Result<Request<'a>> {
         Ok(Request {
             timeframe: self.timeframe(wanted.minutes)?,
             symbol: wanted.symbol,
@@ -103,7 +103,7 @@ impl Handle {
         rows: &mut ReadRows,
     ) -> Result<Found> {
         rows.clear();
-        let wanted = Wanted {
+        let wanted = Selection {
             minutes,
             symbol,
             range,
@@ -141,23 +141,16 @@ impl Handle {
     /// Reads on a thread of the pool; the outcome goes to `id`.
     pub fn read_candles_later(
         &self,
-        wanted: Wanted<'_>,
+        candles: Selection<'_>,
         format: Format,
         id: u64,
-        is_wanted: Arc<AtomicBool>,
+        wanted: Arc<Wanted>,
     ) -> Result<()> {
-        self.check_open()?;
-        let timeframe = self.timeframe(wanted.minutes)?;
-        let owed = Owed::new(self.reply(id));
-        let (range, limit) = (wanted.range, wanted.limit);
-        let symbol = wanted.symbol.to_owned();
-        let token = self.store.writer.token.clone();
+        let timeframe = self.timeframe(candles.minutes)?;
+        let (range, limit) = (candles.range, candles.limit);
+        let symbol = candles.symbol.to_owned();
         let tails = self.store.tails.clone();
-        self.store.readers.submit(Box::new(move |session| {
-            if !is_wanted.load(Ordering::Relaxed) {
-                let unwanted = StoreError::new(Code::Aborted, "the read was called off");
-                return owed.settle(Err(unwanted));
-            }
+        self.read_later(id, wanted, move |session| {
             let request = Request {
                 timeframe,
                 symbol: &symbol,
@@ -165,25 +158,15 @@ impl Handle {
                 limit,
             };
             let mut read = Read::new(format);
-            let found = match session {
-                Ok(session) => tails.read(session, &request, read.sink()),
-                // A database in memory has only its writing session.
-                Err(error) if error.code == Code::SqliteOnly => {
-                    token.take(Asker::Caller, None).and_then(|held| match held {
-                        Some(mut held) => scan(held.session(), &request, read.sink()),
-                        None => Err(StoreError::closed()),
-                    })
-                }
-                Err(error) => Err(error),
-            };
-            owed.settle(found.map(|found| read.answer(found)));
-        }))
+            let found = tails.read(session, &request, read.sink())?;
+            Ok(read.answer(found))
+        })
     }
 }
 
 /// Which candles are wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct Selection<'a> {
     pub minutes: u32,
     pub symbol: &'a str,
     pub range: TimeRange,
