@@ -3,8 +3,8 @@
 //! longer and longer and so favour newcomers. The line only orders the tries; SQLite's lock alone decides who writes.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::lock;
@@ -62,6 +62,8 @@ enum Line {
 struct Others {
     looked: Option<Instant>,
     are_there: bool,
+    /// Looks for them: Linux lets who asks for all locks wait for milliseconds.
+    looking: Option<JoinHandle<()>>,
 }
 
 impl FileLock {
@@ -74,6 +76,7 @@ impl FileLock {
             others: Mutex::new(Others {
                 looked: None,
                 are_there: false,
+                looking: None,
             }),
         }
     }
@@ -202,6 +205,10 @@ impl FileLock {
 
     /// Lets go of the line; it is opened again when the lock is next wanted.
     pub fn close(&self) {
+        let looking = lock(&self.others).looking.take();
+        if let Some(looking) = looking {
+            let _ = looking.join();
+        }
         let mut line = lock(&self.line);
         if let Line::Open(turn) = &*line {
             *line = Line::Unopened(turn.database().to_owned());
@@ -209,25 +216,46 @@ impl FileLock {
     }
 
     /// After backfill has held the lock for so long: leaves room for others, if there are any.
-    pub fn leave_room(&self, engine: &dyn Engine, held: Duration) {
-        let line = lock(&self.line);
+    pub fn leave_room(self: &Arc<Self>, engine: &Arc<dyn Engine>, held: Duration) {
+        self.look_for_others(engine);
+        if lock(&self.others).are_there {
+            self.room_of(&lock(&self.line)).leave(now(), held);
+        }
+    }
+
+    /// Has somebody look who else has the file open, if the last look is some time ago; what it finds is known later.
+    fn look_for_others(self: &Arc<Self>, engine: &Arc<dyn Engine>) {
         let mut others = lock(&self.others);
-        if others
+        let is_due = others
             .looked
-            .is_none_or(|looked| looked.elapsed() >= LOOK_FOR_OTHERS)
-        {
-            let strangers = |pid: &u32| match &*line {
+            .is_none_or(|looked| looked.elapsed() >= LOOK_FOR_OTHERS);
+        let is_looking = others
+            .looking
+            .as_ref()
+            .is_some_and(|looking| !looking.is_finished());
+        if !is_due || is_looking {
+            return;
+        }
+        others.looked = Some(Instant::now());
+        let (this, engine) = (self.clone(), engine.clone());
+        // A thread that cannot be started looks the next time.
+        others.looking = thread::Builder::new()
+            .name("candlestore-look".into())
+            .spawn(move || this.look(engine.as_ref()))
+            .ok();
+    }
+
+    fn look(&self, engine: &dyn Engine) {
+        let pids = engine.other_writers();
+        let are_there = {
+            let line = lock(&self.line);
+            let is_stranger = |pid: &u32| match &*line {
                 Line::Open(turn) => !turn.is_member(*pid),
                 Line::Unopened(_) | Line::Absent => true,
             };
-            others.are_there = engine
-                .other_writers()
-                .is_none_or(|pids| pids.iter().any(strangers));
-            others.looked = Some(Instant::now());
-        }
-        if others.are_there {
-            self.room_of(&line).leave(now(), held);
-        }
+            pids.is_none_or(|pids| pids.iter().any(is_stranger))
+        };
+        lock(&self.others).are_there = are_there;
     }
 
     /// How long backfill keeps off the lock yet, to leave room for others.

@@ -220,9 +220,7 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
         Ok(applied) => {
             overtake(writer, &group.entries);
             if group.has_backfill() {
-                writer
-                    .file_lock
-                    .leave_room(writer.engine.as_ref(), began.elapsed());
+                writer.file_lock.leave_room(&writer.engine, began.elapsed());
             }
             writer.committed(held.session());
             drop(held);

@@ -321,7 +321,7 @@ impl Writer {
         if held < SHORT_WRITE {
             return Duration::ZERO;
         }
-        self.file_lock.leave_room(self.engine.as_ref(), held);
+        self.file_lock.leave_room(&self.engine, held);
         self.file_lock.room_left().min(LONGEST_ROOM)
     }
 

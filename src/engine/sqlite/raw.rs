@@ -16,7 +16,7 @@ pub struct RawStatement(*mut ffi::sqlite3_stmt);
 // self` ensures, together with the session that owns both statement and connection.
 unsafe impl Send for RawStatement {}
 
-/// A statement that is being run; when dropped it is reset, so that it holds no lock.
+/// A statement that is being run; when dropped it is reset, so that it holds no lock, and forgets its parameters.
 pub struct Running<'a>(&'a mut RawStatement);
 
 fn failure(connection: *mut ffi::sqlite3, code: c_int) -> rusqlite::Error {
@@ -72,7 +72,7 @@ impl Drop for RawStatement {
     }
 }
 
-impl Running<'_> {
+impl<'a> Running<'a> {
     fn pointer(&self) -> *mut ffi::sqlite3_stmt {
         self.0.0
     }
@@ -98,6 +98,22 @@ impl Running<'_> {
                 text.as_ptr().cast::<c_char>(),
                 text.len() as u64,
                 ffi::SQLITE_TRANSIENT(),
+                ffi::SQLITE_UTF8 as u8,
+            )
+        };
+        self.check(code)
+    }
+
+    /// Binds a text that lives longer than this run, after which nothing of it is bound any more; it is not copied.
+    pub fn bind_borrowed(&mut self, place: c_int, text: &'a str) -> rusqlite::Result<()> {
+        // SAFETY: the text is given with its length; it outlives this run, at whose end all bindings are cleared.
+        let code = unsafe {
+            ffi::sqlite3_bind_text64(
+                self.pointer(),
+                place,
+                text.as_ptr().cast::<c_char>(),
+                text.len() as u64,
+                ffi::SQLITE_STATIC(),
                 ffi::SQLITE_UTF8 as u8,
             )
         };
@@ -247,6 +263,9 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // SAFETY: the statement is alive; the code of reset is that of the last step, told already.
-        unsafe { ffi::sqlite3_reset(self.pointer()) };
+        unsafe {
+            ffi::sqlite3_reset(self.pointer());
+            ffi::sqlite3_clear_bindings(self.pointer());
+        }
     }
 }

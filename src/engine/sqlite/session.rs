@@ -477,7 +477,7 @@ impl WriteSession for Session {
         let mut changed = 0;
         let mut unseen = 0;
         let mut run = statement.start();
-        run.bind_text(1, symbol).map_err(told)?;
+        run.bind_borrowed(1, symbol).map_err(told)?;
         for (row, clusters) in rows.iter() {
             let time = row[0] as i64;
             (from, to) = (from.min(time), to.max(time));
@@ -496,7 +496,7 @@ impl WriteSession for Session {
                 run.bind_real(11, trades).map_err(told)?;
             }
             match clusters {
-                Some(text) => run.bind_text(12, text).map_err(told)?,
+                Some(text) => run.bind_borrowed(12, text).map_err(told)?,
                 None => run.bind_null(12).map_err(told)?,
             }
             changed += run.execute().map_err(told)?;
