@@ -64,7 +64,11 @@ export interface StoreOptions {
    * with every write of every process. 100 to 86,400,000. Default 30,000.
    */
   readTimeoutMs?: number;
-  /** Memory for the newest candles; 0 to 209,715,200. Default 33,554,432. Accepted and not yet used. */
+  /**
+   * Memory for what was read: half of it keeps the newest candles of the series in use, for all stores on the file, the
+   * other half this store's ready JSON answers. Nothing in it is ever older than the newest commit, whoever made it. 0 keeps
+   * nothing. 0 to 209,715,200. Default 33,554,432.
+   */
   tailCacheBytes?: number;
   /** Counting that takes longer is done in the background; 0 to 10,000. Default 20. See `getStats`. */
   statsBudgetMs?: number;
@@ -169,18 +173,74 @@ export interface GetCandlesOptions extends TimeRange {
   readOnly?: boolean;
 }
 
-/** A request of `readCandles`. */
-export interface ReadCandlesRequest extends TimeRange {
+/** Options of `getCandlesColumns`. */
+export interface GetColumnsOptions extends GetCandlesOptions {
+  /** Whether footprints are read, too. Default false. */
+  clusters?: boolean;
+}
+
+/**
+ * Candles by column, as charting and indicator libraries take them: one array for each, all of the same length, oldest
+ * first. They are the caller's own. A cell of another program that is no number is NaN.
+ */
+export interface CandleColumns {
+  /** Open times in milliseconds (UTC). */
+  time: Float64Array;
+  open: Float64Array;
+  high: Float64Array;
+  low: Float64Array;
+  close: Float64Array;
+  volume: Float64Array;
+  buyVolume: Float64Array;
+  sellVolume: Float64Array;
+  delta: Float64Array;
+  tradeCount: Float64Array;
+  /** Only when asked for. */
+  clusters?: Footprint[];
+}
+
+/** What is known of an array of candles when what comes after it is to be told. */
+export interface JsonPage {
+  table: string;
+  symbol: string;
+  /** Time of the first candle; null when there is none. */
+  oldestTime: number | null;
+  /** There are older candles inside the range. */
+  hasMore: boolean;
+}
+
+/** What stands around an array of candles in JSON. */
+export interface JsonEnvelope {
+  /** Before the array. Default ''. */
+  prefix?: string;
+  /**
+   * After it, or a function that tells it. A function is called when the array is made, not when an answer is given again:
+   * it must tell the same for the same page, and be the same function object to be given an answer again.
+   */
+  suffix?: string | ((page: JsonPage) => string);
+}
+
+/** Options of `getCandlesJson`. */
+export interface GetJsonOptions extends GetCandlesOptions, JsonEnvelope {}
+
+/** A series, and what one of several wants otherwise than the rest. */
+export interface SeriesRequest extends TimeRange {
   table: Table;
   symbol: string;
+  limit?: number;
+}
+
+/** What all requests of `readCandles` can say. */
+export interface ReadCandlesOptions extends TimeRange, ReadOptions {
   /** As for `getCandles`. Default 100. */
   limit?: number;
-  /** How the candles are given. Default 'rows'. */
+}
+
+/** A request of `readCandles` for rows of one series. */
+export interface ReadCandlesRequest extends ReadCandlesOptions {
+  table: Table;
+  symbol: string;
   format?: 'rows';
-  /** Rejects with `ABORTED` and interrupts the read. */
-  signal?: AbortSignal;
-  /** Rejects with `TIMEOUT` after so long and interrupts the read; see also option `readTimeoutMs`. */
-  timeoutMs?: number;
 }
 
 /** What ends a read in the background before it is done. */
@@ -543,6 +603,37 @@ export class CandleStore extends EventEmitter<StoreEvents> {
   ): Candle[];
   getCandles(table: Table, symbol: string, options: GetCandlesOptions): Candle[];
 
+  /**
+   * The same candles by column. Takes the arguments of `getCandles`, and `clusters`.
+   */
+  getCandlesColumns(
+    table: Table,
+    symbol: string,
+    limit?: number,
+    before?: number | null,
+    readOnly?: boolean,
+  ): CandleColumns;
+  getCandlesColumns(table: Table, symbol: string, options: GetColumnsOptions): CandleColumns;
+
+  /**
+   * The bytes of `JSON.stringify(getCandles(...))`, made without the objects; with `prefix` and `suffix` a whole answer.
+   * The store never writes to them again. As long as nothing of the series can have changed the same Buffer is given
+   * again, for the same range, limit and envelope: callers must not write to it, and may keep by it what they make of it,
+   * such as its gzip form in a WeakMap.
+   * @throws CandleStoreError as `getCandles`; `INVALID_ARGUMENT` for a suffix that is no string
+   */
+  getCandlesJson(
+    table: Table,
+    symbol: string,
+    limit?: number,
+    before?: number | null,
+    readOnly?: boolean,
+  ): Buffer;
+  getCandlesJson(table: Table, symbol: string, options: GetJsonOptions): Buffer;
+
+  /** Candles of several series, in their order; each may have a range and limit of its own. */
+  getCandlesOf(series: readonly SeriesRequest[], options?: GetCandlesOptions): Candle[][];
+
   /** Time of the newest candle of a series, or null. */
   getLastCandleTime(table: Table, symbol: string): number | null;
 
@@ -610,8 +701,35 @@ export class CandleStore extends EventEmitter<StoreEvents> {
   /** Resolves when everything accepted before is settled. */
   flush(): Promise<void>;
 
-  /** Reads candles off the event loop. */
+  /**
+   * Reads candles of one series off the event loop, or of several (`series`), whose results come in their order.
+   * @param request `format`: 'rows' (default) as `getCandles`, 'columns' as `getCandlesColumns`, 'json' as `getCandlesJson`
+   */
   readCandles(request: ReadCandlesRequest): Promise<Candle[]>;
+  readCandles(
+    request: ReadCandlesOptions & {
+      table: Table;
+      symbol: string;
+      format: 'columns';
+      clusters?: boolean;
+    },
+  ): Promise<CandleColumns>;
+  readCandles(
+    request: ReadCandlesOptions & JsonEnvelope & { table: Table; symbol: string; format: 'json' },
+  ): Promise<Buffer>;
+  readCandles(
+    request: ReadCandlesOptions & { series: readonly SeriesRequest[]; format?: 'rows' },
+  ): Promise<Candle[][]>;
+  readCandles(
+    request: ReadCandlesOptions & {
+      series: readonly SeriesRequest[];
+      format: 'columns';
+      clusters?: boolean;
+    },
+  ): Promise<CandleColumns[]>;
+  readCandles(
+    request: ReadCandlesOptions & JsonEnvelope & { series: readonly SeriesRequest[]; format: 'json' },
+  ): Promise<Buffer[]>;
 
   /**
    * Runs one statement that only reads, on the caller's tables or those of the candles, off the event loop; resolves with
