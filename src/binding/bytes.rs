@@ -2,14 +2,17 @@
 //! again: memory that is fresh from the system is filled with zeros page by page, which takes longer than an answer does.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use napi::bindgen_prelude::{BufferSlice, ToNapiValue, TypeName};
 use napi::{Env, ValueType, sys};
 
 use crate::writer::lock;
 
-/// As much as V8 lets pile up before it collects Buffers.
-const MOST_KEPT: usize = 64 << 20;
+/// About as much as V8 lets pile up before it collects Buffers.
+const MOST_KEPT: usize = 48 << 20;
+/// What nobody has used for so long goes back to the system, when the next answer is made or collected.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Smaller ones are not worth it.
 const LEAST: usize = 16 << 10;
 
@@ -19,17 +22,34 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept {
 });
 
 struct Kept {
-    memory: Vec<Vec<u8>>,
+    /// With the time of its coming back: the oldest stand first.
+    memory: Vec<(Instant, Vec<u8>)>,
     bytes: usize,
+}
+
+impl Kept {
+    fn let_go_of_old(&mut self, now: Instant) {
+        let old = self
+            .memory
+            .partition_point(|(since, _)| now.duration_since(*since) > LONGEST);
+        let freed: usize = self
+            .memory
+            .drain(..old)
+            .map(|(_, memory)| memory.capacity())
+            .sum();
+        self.bytes -= freed;
+    }
 }
 
 /// Empty memory for so many bytes.
 pub fn take(capacity: usize) -> Vec<u8> {
     if capacity >= LEAST {
         let mut kept = lock(&KEPT);
-        let fits = |memory: &Vec<u8>| (capacity..=4 * capacity).contains(&memory.capacity());
+        let fits = |(_, memory): &(Instant, Vec<u8>)| {
+            (capacity..=4 * capacity).contains(&memory.capacity())
+        };
         if let Some(place) = kept.memory.iter().rposition(fits) {
-            let mut memory = kept.memory.swap_remove(place);
+            let (_, mut memory) = kept.memory.remove(place);
             kept.bytes -= memory.capacity();
             memory.clear();
             return memory;
@@ -40,10 +60,12 @@ pub fn take(capacity: usize) -> Vec<u8> {
 
 fn give_back(memory: Vec<u8>) {
     if memory.capacity() >= LEAST {
+        let now = Instant::now();
         let mut kept = lock(&KEPT);
+        kept.let_go_of_old(now);
         if kept.bytes + memory.capacity() <= MOST_KEPT {
             kept.bytes += memory.capacity();
-            kept.memory.push(memory);
+            kept.memory.push((now, memory));
         }
     }
 }

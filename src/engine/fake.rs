@@ -634,6 +634,7 @@ impl WriteSession for Session {
                 symbol: symbol.into(),
                 from: row[0] as i64,
                 to: row[0] as i64,
+                rows: 1,
                 is_deleted: false,
             });
         }
@@ -654,6 +655,7 @@ impl WriteSession for Session {
             symbol: symbol.into(),
             from: range.after.saturating_add(1),
             to: range.before.saturating_sub(1),
+            rows: deleted as u64,
             is_deleted: true,
         });
         Ok(deleted as u64)

@@ -195,6 +195,8 @@ pub struct Touched {
     /// Oldest and newest time.
     pub from: i64,
     pub to: i64,
+    /// How many were written or deleted.
+    pub rows: u64,
     pub is_deleted: bool,
 }
 

@@ -24,6 +24,8 @@ use crate::writer::lock;
 const OVERHEAD: usize = 256;
 /// No series may have more than this part of the memory.
 const SHARE: usize = 4;
+/// Rows that are read again without asking whether it pays.
+const FEW_ROWS: u64 = 64;
 /// Rows beyond what is asked for, before the oldest are let go.
 const SPARE_ROWS: usize = 1_024;
 
@@ -135,6 +137,26 @@ impl TailCache {
             }
             Plan::Read(ticket) => self.read_through(session, request, ticket, sink),
         }
+    }
+
+    /// The newest time of a series, where it is known without reading.
+    pub fn newest_time(
+        &self,
+        session: &mut dyn ReadSession,
+        timeframe: Timeframe,
+        symbol: &str,
+    ) -> Option<f64> {
+        if self.most_bytes == 0 {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        if !state.catch_up(session) {
+            return None;
+        }
+        let epoch = state.epoch;
+        let series = state.known(timeframe, symbol)?;
+        let is_known = series.epoch == epoch && series.stale.is_none();
+        series.tail.as_ref().filter(|_| is_known)?.newest()
     }
 
     /// Whether nothing of a series can have changed since a stamp was given.
@@ -539,6 +561,10 @@ impl Series {
         let Some(oldest) = tail.oldest() else {
             return self.let_go();
         };
+        // Filling it anew, as far as it is then asked for, costs no more than reading so many again.
+        if touched.rows > tail.len() as u64 + FEW_ROWS {
+            return self.let_go();
+        }
         let oldest = oldest as i64;
         // Whether there are candles older than those kept is known, and may have changed.
         if touched.from < oldest && (touched.is_deleted || !tail.has_older) {

@@ -138,6 +138,10 @@ impl Tail {
         self.values.first().copied()
     }
 
+    pub fn newest(&self) -> Option<f64> {
+        self.len().checked_sub(1).map(|row| self.time(row))
+    }
+
     fn time(&self, row: usize) -> f64 {
         self.values[row * ROW]
     }

@@ -258,6 +258,7 @@ fn touch(
     timeframe: Timeframe,
     symbol: &str,
     times: RangeInclusive<i64>,
+    rows: u64,
     is_deleted: bool,
 ) {
     if times.is_empty() {
@@ -268,6 +269,7 @@ fn touch(
         Some(last) if last.timeframe == timeframe && &*last.symbol == symbol => {
             last.from = last.from.min(from);
             last.to = last.to.max(to);
+            last.rows += rows;
             last.is_deleted |= is_deleted;
         }
         _ => touched.push(Touched {
@@ -275,6 +277,7 @@ fn touch(
             symbol: symbol.into(),
             from,
             to,
+            rows,
             is_deleted,
         }),
     }
@@ -502,7 +505,15 @@ impl WriteSession for Session {
             changed += run.execute().map_err(told)?;
         }
         drop(run);
-        touch(&mut self.touched, timeframe, symbol, from..=to, false);
+        let touched = rows.len() as u64;
+        touch(
+            &mut self.touched,
+            timeframe,
+            symbol,
+            from..=to,
+            touched,
+            false,
+        );
         // A trigger on the table has changed more than was asked for.
         self.uncounted |= self.connection.total_changes() - total_before != changed;
         self.added[place].fetch_add(unseen, Ordering::Relaxed);
@@ -528,7 +539,14 @@ impl WriteSession for Session {
                     .at(&sql.table, symbol)
             })?;
         let times = range.after.saturating_add(1)..=range.before.saturating_sub(1);
-        touch(&mut self.touched, timeframe, symbol, times, true);
+        touch(
+            &mut self.touched,
+            timeframe,
+            symbol,
+            times,
+            deleted as u64,
+            true,
+        );
         self.uncounted |= self.connection.total_changes() - total_before != deleted as u64;
         if self.without_rowid[place] {
             self.added[place].fetch_sub(deleted as i64, Ordering::Relaxed);

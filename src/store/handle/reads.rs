@@ -134,7 +134,18 @@ impl Handle {
     }
 
     pub fn last_time(&self, minutes: u32, symbol: &str) -> Result<Value> {
+        self.check_open()?;
         let timeframe = self.timeframe(minutes)?;
+        if !self.in_transaction()
+            && let Some(newest) = self.store.readers.read(|session| {
+                match self.store.tails.newest_time(session, timeframe, symbol) {
+                    Some(time) => Ok(Value::Real(time)),
+                    None => session.last_time(timeframe, symbol),
+                }
+            })
+        {
+            return newest;
+        }
         self.read(false, |session| session.last_time(timeframe, symbol))
     }
 
