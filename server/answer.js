@@ -61,9 +61,7 @@ class Forms {
 
 /** Whether a client would rather have gzip than the bytes as they are. */
 function prefersGzip(req) {
-  return (
-    req.headers['accept-encoding'] !== undefined && req.acceptsEncodings('gzip', 'identity') === 'gzip'
-  );
+  return req.headers['accept-encoding'] !== undefined && req.acceptsEncodings('gzip', 'identity') === 'gzip';
 }
 
 /** Whether an If-None-Match names this ETag, W/ before it or not. */
