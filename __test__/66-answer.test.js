@@ -390,6 +390,15 @@ describe('the gzip form', () => {
     expect(zlib.gunzipSync(answer.bytes).toString() === expected(route)).toBe(true);
   });
 
+  test('is made anew for no other series than the one that was written, whoever wrote', async () => {
+    const writer = anotherProcess(file);
+    const route = '/api/candles?symbol=btcusdt&limit=1238';
+    await ask(route, GZIP);
+    const written = writer.write('candles_60', 'BYBIT:ETHUSDT', [{ ...candles[0], volume: 78 }]);
+    expect(await packings(async () => (await written, await ask(route, GZIP)))).toBe(0);
+    await writer.end();
+  });
+
   test('of a client that has gone away is kept for the next', async () => {
     const route = '/api/candles?symbol=btcusdt&limit=4321';
     const { port } = server.address();
