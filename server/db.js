@@ -19,6 +19,8 @@ module.exports = {
   upsertCandles: (table, symbol, candles) => store.upsertCandles(table, symbol, candles),
   getCandles: (table, symbol, limit, before, readOnly) =>
     store.getCandles(table, symbol, limit, before, readOnly),
+  getCandlesJson: (table, symbol, limit, before, readOnly) =>
+    store.getCandlesJson(table, symbol, limit, before, readOnly),
   getLastCandleTime: (table, symbol) => store.getLastCandleTime(table, symbol),
   getStats: (options) => store.getStats(options),
 };

@@ -7,7 +7,8 @@ const path = require('node:path');
 const express = require('express');
 const compression = require('compression');
 const cors = require('cors');
-const { BadRequest, beforeFrom, limitFrom, page, seriesFrom } = require('./series');
+const { sendJson } = require('./answer');
+const { BadRequest, beforeFrom, limitFrom, pageJson, seriesFrom } = require('./series');
 const { TIMEFRAMES } = require('./config');
 
 const CHARTS = path.join(
@@ -40,14 +41,18 @@ function symbolsOf(handle) {
 function createApp(db) {
   const app = express();
   app.disable('x-powered-by');
-  app.set('etag', false); // the newest candles differ with each answer: a hash of them is work for nothing
+  app.set('etag', false); // these answers differ each time: a hash of them is work for nothing
   app.use(cors());
-  app.use(compression({ level: 1, threshold: 4096 }));
 
+  // Before the compression of all others: it keeps its own.
   app.get('/api/candles', (req, res) => {
-    const { limit, before, ...named } = req.query;
-    res.json(page(db, seriesFrom(named), limitFrom(limit), beforeFrom(before)));
+    res.vary('Accept-Encoding');
+    const { query } = req;
+    const series = seriesFrom(query);
+    return sendJson(req, res, pageJson(db, series, limitFrom(query.limit), beforeFrom(query.before)));
   });
+
+  app.use(compression({ level: 1, threshold: 4096 }));
 
   app.get('/api/health', (req, res) => {
     res.json({ status: 'ok', timestamp: Date.now(), ...db.getStats() });

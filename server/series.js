@@ -71,7 +71,24 @@ const limitFrom = (value) => (value === undefined ? USUAL_CANDLES : whole(value,
 const beforeFrom = (value) =>
   value === undefined || value === '' ? null : whole(value, 'before', 0, Number.MAX_SAFE_INTEGER) || null;
 
-/** The newest `limit` candles before `before`, and whether there are older ones. */
+/** The newest `limit` candles before `before`, and whether there are older ones, as JSON in bytes that may be kept. */
+function pageJson(db, { table, stored }, limit, before) {
+  return db.getCandlesJson(table, stored, {
+    limit,
+    before,
+    readOnly: true,
+    prefix: '{"candles":',
+    suffix: restOfPage,
+  });
+}
+
+/** What stands behind the candles. One function for all: bytes that are kept are told by it. */
+function restOfPage({ symbol: stored, oldestTime, hasMore }) {
+  const [exchange, symbol] = stored.split(':');
+  return `,${JSON.stringify({ exchange, symbol, oldestTime, hasMore }).slice(1)}`;
+}
+
+/** The same, not as JSON but as an object. */
 function page(db, { table, stored, exchange, symbol }, limit, before) {
   // One more than asked for: its presence says that there is more.
   const candles = db.getCandles(table, stored, limit + 1, before, true);
@@ -80,4 +97,4 @@ function page(db, { table, stored, exchange, symbol }, limit, before) {
   return { candles, exchange, symbol, oldestTime: candles.length > 0 ? candles[0].time : null, hasMore };
 }
 
-module.exports = { BadRequest, seriesFrom, limitFrom, beforeFrom, page, quoted };
+module.exports = { BadRequest, seriesFrom, limitFrom, beforeFrom, page, pageJson, quoted };

@@ -1,10 +1,11 @@
 'use strict';
 
-// The other servers of the HTTP comparison, with the Express set-up of server/routes.js and its checks of what is
-// asked for. Started by fork; says `{ type: 'listening', url }` as server/api.js does, and ends when told to.
-//   { side, file }    the route as it was: candles from the store of this side, `res.json` of them
-//   { bodies }        the route with nothing behind it: Buffers from this file, made before, and gzipped before
-//                     for who takes gzip. What it does is what Express, Node and the network take.
+// The other servers of the HTTP comparison, with the checks of server/routes.js of what is asked for. Started by fork;
+// says `{ type: 'listening', url }` as server/api.js does, and ends when told to.
+//   { side, file }    the route as it was: candles from the store of this side, `res.json` of them, and compressed
+//   { bodies }        the route with nothing behind it, in the Express set-up of server/routes.js and with the headers
+//                     of its answers: Buffers from this file, made before, and gzipped before for who takes gzip.
+//                     What it does is what Express, Node and the network take.
 
 const fs = require('node:fs');
 const http = require('node:http');
@@ -26,33 +27,43 @@ function page(store, { table, stored, exchange, symbol }, limit, before) {
   return { candles, exchange, symbol, oldestTime: candles.length > 0 ? candles[0].time : null, hasMore };
 }
 
-function fromStore() {
+/** The routes of an application, put into it. */
+function fromStore(app) {
   const store = SIDES[side](file);
-  return (res, series, limit, before) => res.json(page(store, series, limit, before));
+  app.use(compression({ level: 1, threshold: 4096 }));
+  app.get('/api/candles', (req, res) => {
+    const { limit, before, ...named } = req.query;
+    res.json(page(store, seriesFrom(named), limitFrom(limit), beforeFrom(before)));
+  });
 }
 
-function fromMemory() {
+function fromMemory(app) {
   const texts = Object.entries(JSON.parse(fs.readFileSync(bodies, 'utf8')));
   const plain = new Map(texts.map(([stored, text]) => [stored, Buffer.from(text)]));
   const packed = new Map([...plain].map(([stored, body]) => [stored, zlib.gzipSync(body, { level: 1 })]));
-  return (res, series, _limit, _before) => {
-    res.type('json');
-    if (!res.req.acceptsEncodings('gzip')) return res.send(plain.get(series.stored));
-    res.set('Content-Encoding', 'gzip').vary('Accept-Encoding');
-    return res.send(packed.get(series.stored));
-  };
+  app.get('/api/candles', (req, res) => {
+    const { limit, before, ...named } = req.query;
+    const { stored } = seriesFrom(named);
+    limitFrom(limit);
+    beforeFrom(before);
+    res.vary('Accept-Encoding');
+    res.setHeader('ETag', '"constant"');
+    res.setHeader('Cache-Control', 'no-cache');
+    const takesGzip = req.headers['accept-encoding'] && req.acceptsEncodings('gzip', 'identity') === 'gzip';
+    if (takesGzip) res.setHeader('Content-Encoding', 'gzip');
+    const body = (takesGzip ? packed : plain).get(stored);
+    res.setHeader('Content-Type', 'application/json; charset=utf-8');
+    res.setHeader('Content-Length', body.length);
+    res.end(body);
+  });
 }
 
-const answer = bodies ? fromMemory() : fromStore();
 const app = express();
 app.disable('x-powered-by');
 app.set('etag', false);
 app.use(cors());
-app.use(compression({ level: 1, threshold: 4096 }));
-app.get('/api/candles', (req, res) => {
-  const { limit, before, ...named } = req.query;
-  answer(res, seriesFrom(named), limitFrom(limit), beforeFrom(before));
-});
+if (bodies) fromMemory(app);
+else fromStore(app);
 
 const server = http.createServer(app).listen(0, '127.0.0.1', () => {
   process.send({ type: 'listening', url: `http://127.0.0.1:${server.address().port}` });
