@@ -139,6 +139,7 @@ impl Handle {
         if !self.in_transaction()
             && let Some(newest) = self.store.readers.read(|session| {
                 match self.store.tails.newest_time(session, timeframe, symbol) {
+                    Some(time) if time.fract() == 0.0 => Ok(Value::Integer(time as i64)),
                     Some(time) => Ok(Value::Real(time)),
                     None => session.last_time(timeframe, symbol),
                 }
