@@ -83,6 +83,10 @@ impl Readers {
     }
 
     fn put_back(&self, session: Box<dyn ReadSession>) {
+        // Whoever used it next would read what was newest long ago.
+        if session.in_transaction() {
+            return;
+        }
         let now = Instant::now();
         let mut idle = lock(&self.idle);
         // The last one is kept however long it was idle: synchronous reads come back to it.

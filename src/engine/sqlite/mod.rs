@@ -7,6 +7,8 @@ mod guard;
 mod holder;
 mod raw;
 mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod schema;
 mod session;
 mod space;

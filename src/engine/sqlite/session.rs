@@ -12,7 +12,7 @@ use rusqlite::{Connection, ffi, params};
 use super::failure::{commit_error, store_error};
 use super::raw::RawStatement;
 use super::scan::{Scan, Wanted, prepared};
-use super::schema::TableSql;
+use super::schema::{self, TableSql};
 use super::space;
 use super::statement;
 use super::wal_index::WalIndex;
@@ -37,6 +37,9 @@ pub struct Session {
     added: Arc<[AtomicI64]>,
     /// The open transaction may have changed candle tables without the counts knowing.
     uncounted: bool,
+    /// Writing to one candle table may change another, or a series that was not named; none while that is to be looked
+    /// up, because the schema may have changed.
+    is_entangled: Option<bool>,
     /// `data_version` at the last begin; this session's own commits do not change it.
     version: Option<i64>,
     foreign: bool,
@@ -80,6 +83,7 @@ impl Session {
             without_rowid,
             added,
             uncounted: false,
+            is_entangled: None,
             version: None,
             foreign: false,
             log_bytes: Arc::default(),
@@ -166,6 +170,7 @@ impl Session {
     /// Marks the transaction as one whose changes the counts do not know.
     pub(super) fn set_uncounted(&mut self) {
         self.uncounted = true;
+        self.is_entangled = None;
     }
 
     /// Starts counting anew; what a transaction that is over has done is forgotten, but not that others have committed.
@@ -200,8 +205,25 @@ impl Session {
     /// Sees, inside a transaction that has the write lock, whether somebody else has committed since the last one.
     fn note_foreign(&mut self) -> Result<()> {
         let version = self.data_version()?;
-        self.foreign |= self.version != Some(version);
+        if self.version != Some(version) {
+            self.foreign = true;
+            self.is_entangled = None;
+        }
         self.version = Some(version);
+        Ok(())
+    }
+
+    /// Learns, inside a transaction that has the write lock, whether own writes change what they do not name: a candle
+    /// table may be a view of another, and a constraint of another program's may replace rows of other series, of which
+    /// SQLite tells nobody.
+    fn note_entangled(&mut self) -> Result<()> {
+        let is_entangled = match self.is_entangled {
+            Some(known) => known,
+            None => schema::is_entangled(&self.connection, &self.tables)
+                .map_err(|error| store_error("cannot look at the tables", &error).not_written())?,
+        };
+        self.is_entangled = Some(is_entangled);
+        self.uncounted = is_entangled;
         Ok(())
     }
 
@@ -429,7 +451,9 @@ impl WriteSession for Session {
         self.reset_counts();
         self.has_written.store(false, Ordering::Relaxed);
         self.before = self.commit_state();
-        self.note_foreign().inspect_err(|_| self.rollback())
+        self.note_foreign()
+            .and_then(|()| self.note_entangled())
+            .inspect_err(|_| self.rollback())
     }
 
     fn upsert(&mut self, timeframe: Timeframe, symbol: &str, rows: Rows<'_>) -> Result<Upserted> {
@@ -498,7 +522,8 @@ impl WriteSession for Session {
                     .not_written()
                     .at(&sql.table, symbol)
             })?;
-        let times = range.after.saturating_add(1)..=range.before.saturating_sub(1);
+        // Another program's times may lie between two milliseconds.
+        let times = range.after..=range.before;
         touch(&mut self.touched, timeframe, symbol, times, true);
         self.uncounted |= self.connection.total_changes() - total_before != deleted as u64;
         if self.without_rowid[place] {

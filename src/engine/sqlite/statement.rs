@@ -41,8 +41,9 @@ fn invalid(message: impl Into<String>) -> StoreError {
 fn without_comments(sql: &str) -> &str {
     let mut rest = sql;
     loop {
+        // SQLite takes a vertical tab for white space after other white space.
         rest = rest.trim_start_matches(|letter: char| {
-            letter.is_ascii_whitespace() || letter == ';' || letter == '\u{feff}'
+            letter.is_ascii_whitespace() || matches!(letter, ';' | '\u{b}' | '\u{feff}')
         });
         rest = if let Some(comment) = rest.strip_prefix("--") {
             comment.split_once('\n').map_or("", |(_, after)| after)
@@ -473,6 +474,7 @@ mod tests {
         for sql in [
             "begin",
             " BEGIN IMMEDIATE",
+            " \u{b}BEGIN",
             "-- x\nSavepoint a",
             "/* b */ BEGIN;",
         ] {
