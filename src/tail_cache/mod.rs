@@ -100,8 +100,8 @@ enum Plan {
     Answer(Arc<Tail>, Slice, u64),
     /// Read the newest `limit` and keep them.
     Fill(Ticket, u32),
-    /// Read what is between two times again.
-    Patch(Ticket, Arc<Tail>, (i64, i64)),
+    /// Read what is between two times again; so many rows are wanted by somebody.
+    Patch(Ticket, Arc<Tail>, (i64, i64), usize),
     /// Read what is asked for; nothing is kept.
     Read(Option<Ticket>),
 }
@@ -132,8 +132,8 @@ impl TailCache {
                 })
             }
             Plan::Fill(ticket, limit) => self.fill(session, request, ticket, limit, sink),
-            Plan::Patch(ticket, tail, stale) => {
-                self.patch(session, request, ticket, tail, stale, sink)
+            Plan::Patch(ticket, tail, stale, wanted) => {
+                self.patch(session, request, (ticket, tail, stale, wanted), sink)
             }
             Plan::Read(ticket) => self.read_through(session, request, ticket, sink),
         }
@@ -286,6 +286,7 @@ impl TailCache {
         let (timeframe, symbol) = (request.timeframe, request.symbol);
         let mut tail = Tail::with_capacity(limit.min(8_192) as usize);
         tail.has_older = session.scan(timeframe, symbol, TimeRange::ALL, limit, &mut tail)?;
+        tail.shrink();
         let is_current = session.commit_state() == Some(ticket.commit);
         self.answer(
             request,
@@ -305,9 +306,7 @@ impl TailCache {
         &self,
         session: &mut dyn ReadSession,
         request: &Request<'_>,
-        ticket: Ticket,
-        mut tail: Arc<Tail>,
-        (from, to): (i64, i64),
+        (ticket, mut tail, (from, to), wanted): (Ticket, Arc<Tail>, (i64, i64), usize),
         sink: &mut dyn CandleSink,
     ) -> Result<Found> {
         let (timeframe, symbol) = (request.timeframe, request.symbol);
@@ -322,8 +321,8 @@ impl TailCache {
         if !is_too_much && session.commit_state() == Some(ticket.commit) {
             let kept = Arc::make_mut(&mut tail);
             kept.patch(from, to, &fresh);
-            if kept.len() > 2 * request.limit as usize + 2 * SPARE_ROWS {
-                kept.keep_newest(request.limit as usize + SPARE_ROWS);
+            if kept.len() > 2 * wanted + 2 * SPARE_ROWS {
+                kept.keep_newest(wanted + SPARE_ROWS);
             }
             if let Some(found) = self.answer(request, tail, Some(ticket), false, sink) {
                 return Ok(found);
@@ -512,7 +511,8 @@ impl Series {
             && let Some(tail) = self.tail.take()
         {
             self.hits += 1;
-            return Plan::Patch(ticket, tail, stale);
+            let wanted = request.limit.max(self.asked).max(self.demand) as usize;
+            return Plan::Patch(ticket, tail, stale, wanted);
         }
         if let Some(tail) = &self.tail
             && let Some(slice) = tail.slice(request.range, request.limit as usize)

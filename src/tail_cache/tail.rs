@@ -7,6 +7,9 @@ use crate::candle::{CLUSTERS, CandleSink, CandleView, OddCell, ROW, TimeRange, u
 use crate::json_text::is_canonical_object;
 use crate::value::Value;
 
+/// Up to here, and down to its negative, each integer has a double of its own.
+const SURE: f64 = 9_007_199_254_740_991.0;
+
 /// Candles of one series, ascending by time, the newest included.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tail {
@@ -118,6 +121,13 @@ impl Tail {
         self.values.len() / ROW
     }
 
+    /// Gives back memory for rows that were expected and did not come.
+    pub fn shrink(&mut self) {
+        if self.values.capacity() / 2 > self.values.len() {
+            self.values.shrink_to_fit();
+        }
+    }
+
     /// Memory held.
     pub fn bytes(&self) -> usize {
         const CELL: usize = size_of::<OddCell>() + 32;
@@ -129,9 +139,16 @@ impl Tail {
         self.values.capacity() * 8 + footprints + self.odd.capacity() * CELL
     }
 
-    /// Rows are found by their time: one that is no number cannot be.
+    /// Rows are found by their time, compared as doubles: one that is no number cannot be, nor one that is beyond the
+    /// integers which doubles tell from each other.
     pub fn has_only_times(&self) -> bool {
-        !self.odd.iter().any(|cell| cell.column == 0)
+        let ends = [self.values.first(), self.time_of_last()];
+        ends.into_iter().flatten().all(|time| time.abs() <= SURE)
+            && !self.odd.iter().any(|cell| cell.column == 0)
+    }
+
+    fn time_of_last(&self) -> Option<&f64> {
+        self.values.get(self.values.len().checked_sub(ROW)?)
     }
 
     pub fn oldest(&self) -> Option<f64> {

@@ -8,6 +8,8 @@ mod holder;
 mod query;
 mod raw;
 mod scan;
+#[cfg(test)]
+mod scan_tests;
 mod schema;
 mod session;
 mod space;

@@ -184,9 +184,10 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// The bytes of a text where it stands in SQLite's page, in the encoding of the database; `None` when the cell holds
-    /// something else. They are valid until the next step.
-    pub fn text_bytes(&self, column: c_int) -> Option<&[u8]> {
+    /// The bytes of a text where it stands in SQLite's page; `None` when the cell holds something else. They are valid
+    /// until the next step. Only for a database whose texts are in UTF-8: of another, asking for the length would convert
+    /// the text, and move it.
+    pub fn utf8_bytes(&self, column: c_int) -> Option<&[u8]> {
         let cell = self.cell(column);
         // SAFETY: as for `number`. Asked for as a blob, a text is neither converted nor copied to end in a NUL; an empty
         // one has no address, which `from_raw_parts` must not be given.

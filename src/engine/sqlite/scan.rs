@@ -49,7 +49,7 @@ impl Scan {
             prepared(&mut self.start[variant], connection, &sql.start[variant])?.start();
         wanted.bind(&mut start)?;
         start.bind_integer(2, i64::from(wanted.limit))?;
-        let has_older = start.step()?;
+        let has_older = start.step()? && start.number(1) == Some(1.0);
         if has_older && start.is_null(0) {
             // Nothing is after NULL, by which another program's rows begin.
             drop(start);
@@ -66,7 +66,7 @@ impl Scan {
         if has_older {
             rows.bind_cell(4, &start, 0)?;
         }
-        // The first statement still stands on its row, which makes both see the same commit.
+        // The first statement still stands on a row, which makes both see the same commit.
         let mut candle = Candle::default();
         while rows.step()? {
             candle.with(&rows, wanted.is_utf8, |view| sink.candle(view));
@@ -155,21 +155,25 @@ impl Candle {
                 0.0
             });
         }
-        let text = match row.text_bytes(CLUSTERS as i32) {
-            Some(bytes) if is_utf8 => Some(match std::str::from_utf8(bytes) {
+        let in_place = if is_utf8 {
+            row.utf8_bytes(CLUSTERS as i32)
+        } else {
+            None
+        };
+        let text = match in_place {
+            // The check alone is much faster than the mending.
+            Some(bytes) => Some(match std::str::from_utf8(bytes) {
                 Ok(text) => Cow::Borrowed(text),
                 Err(_) => String::from_utf8_lossy(bytes),
             }),
-            Some(_) => match row.value(CLUSTERS as i32) {
+            None if row.is_null(CLUSTERS as i32) => None,
+            None => match row.value(CLUSTERS as i32) {
                 Value::Text(text) => Some(Cow::Owned(text)),
-                _ => None,
-            },
-            None => {
-                if !row.is_null(CLUSTERS as i32) {
-                    self.odd.push((CLUSTERS, row.value(CLUSTERS as i32)));
+                other => {
+                    self.odd.push((CLUSTERS, other));
+                    None
                 }
-                None
-            }
+            },
         };
         show(self.view(text.as_deref()));
     }

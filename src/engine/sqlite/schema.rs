@@ -16,7 +16,8 @@ pub struct TableSql {
     pub newest_first: [String; 4],
     /// Rows inside the same bounds, oldest first.
     pub oldest_first: [String; 4],
-    /// The time before which the newest ?2 rows inside the same bounds begin, from the index alone.
+    /// The time before which the newest ?2 rows inside the same bounds begin, from the index alone, and 1; or NULL and 0
+    /// where there are not so many. There is always a row, because a statement that stands on one keeps its snapshot.
     pub start: [String; 4],
     pub last: String,
     pub count: String,
@@ -71,7 +72,10 @@ impl TableSql {
             oldest_first: BOUNDS
                 .map(|bounds| format!("SELECT {columns} {series}{bounds} ORDER BY time")),
             start: BOUNDS.map(|bounds| {
-                format!("SELECT time {series}{bounds} ORDER BY time DESC LIMIT 1 OFFSET ?2")
+                format!(
+                    "SELECT time, 1 FROM (SELECT time {series}{bounds} ORDER BY time DESC LIMIT 1 OFFSET ?2) \
+                     UNION ALL SELECT NULL, 0"
+                )
             }),
             last: format!("SELECT max(time) {series}"),
             count: format!("SELECT count(*) FROM {table}"),
@@ -122,6 +126,26 @@ pub struct Found {
     pub missing: Vec<Timeframe>,
     /// Places, in the list of timeframes, of tables that have no rowid: SQLite reports no row changes for them.
     pub without_rowid: Vec<bool>,
+}
+
+/// Whether a write to one candle table may change rows of another, or of other series than it names, without SQLite
+/// telling of it.
+pub fn is_entangled(connection: &Connection, tables: &[TableSql]) -> rusqlite::Result<bool> {
+    let mut objects = connection.prepare_cached(
+        "SELECT name, type <> 'table' OR sql LIKE '%REPLACE%' OR sql LIKE '%RTRIM%' OR sql LIKE 'CREATE VIRTUAL%' \
+         FROM sqlite_schema WHERE type IN ('table', 'view')",
+    )?;
+    let mut rows = objects.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = row.get_ref(0)?.as_str().unwrap_or_default();
+        let is_ours = tables
+            .iter()
+            .any(|sql| sql.table.eq_ignore_ascii_case(name));
+        if is_ours && row.get::<_, Option<bool>>(1)?.unwrap_or(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Looks at the schema without changing anything.

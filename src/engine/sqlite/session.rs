@@ -13,7 +13,7 @@ use super::failure::{commit_error, store_error};
 use super::query;
 use super::raw::RawStatement;
 use super::scan::{Scan, Wanted, prepared};
-use super::schema::TableSql;
+use super::schema::{self, TableSql};
 use super::space;
 use super::statement;
 use super::wal_index::WalIndex;
@@ -38,6 +38,10 @@ pub struct Session {
     added: Arc<[AtomicI64]>,
     /// The open transaction may have changed candle tables without the counts knowing.
     uncounted: bool,
+    /// Writing to one candle table may change another, or a series that was not named; as of a version of the schema.
+    is_entangled: Option<(i64, bool)>,
+    /// Somebody may have changed the schema since.
+    may_have_new_schema: bool,
     /// `data_version` at the last begin; this session's own commits do not change it.
     version: Option<i64>,
     foreign: bool,
@@ -81,6 +85,8 @@ impl Session {
             without_rowid,
             added,
             uncounted: false,
+            is_entangled: None,
+            may_have_new_schema: true,
             version: None,
             foreign: false,
             log_bytes: Arc::default(),
@@ -167,6 +173,7 @@ impl Session {
     /// Marks the transaction as one whose changes the counts do not know.
     pub(super) fn set_uncounted(&mut self) {
         self.uncounted = true;
+        self.may_have_new_schema = true;
     }
 
     /// Starts counting anew; what a transaction that is over has done is forgotten, but not that others have committed.
@@ -201,8 +208,32 @@ impl Session {
     /// Sees, inside a transaction that has the write lock, whether somebody else has committed since the last one.
     fn note_foreign(&mut self) -> Result<()> {
         let version = self.data_version()?;
-        self.foreign |= self.version != Some(version);
+        if self.version != Some(version) {
+            self.foreign = true;
+            self.may_have_new_schema = true;
+        }
         self.version = Some(version);
+        Ok(())
+    }
+
+    /// Learns, inside a transaction that has the write lock, whether own writes change what they do not name: a candle
+    /// table may be a view of another, and a constraint of another program's may replace rows of other series, of which
+    /// SQLite tells nobody.
+    fn note_entangled(&mut self) -> Result<()> {
+        let told = |error| store_error("cannot look at the tables", &error).not_written();
+        if self.may_have_new_schema {
+            let version: i64 = self
+                .connection
+                .prepare_cached("PRAGMA schema_version")
+                .and_then(|mut version| version.query_row([], |row| row.get(0)))
+                .map_err(told)?;
+            if self.is_entangled.is_none_or(|(of, _)| of != version) {
+                let found = schema::is_entangled(&self.connection, &self.tables).map_err(told)?;
+                self.is_entangled = Some((version, found));
+            }
+            self.may_have_new_schema = false;
+        }
+        self.uncounted = self.is_entangled.is_some_and(|(_, found)| found);
         Ok(())
     }
 
@@ -461,7 +492,9 @@ impl WriteSession for Session {
         self.reset_counts();
         self.has_written.store(false, Ordering::Relaxed);
         self.before = self.commit_state();
-        self.note_foreign().inspect_err(|_| self.rollback())
+        self.note_foreign()
+            .and_then(|()| self.note_entangled())
+            .inspect_err(|_| self.rollback())
     }
 
     fn upsert(&mut self, timeframe: Timeframe, symbol: &str, rows: Rows<'_>) -> Result<Upserted> {
@@ -538,7 +571,8 @@ impl WriteSession for Session {
                     .not_written()
                     .at(&sql.table, symbol)
             })?;
-        let times = range.after.saturating_add(1)..=range.before.saturating_sub(1);
+        // Another program's times may lie between two milliseconds.
+        let times = range.after..=range.before;
         touch(
             &mut self.touched,
             timeframe,

@@ -41,8 +41,8 @@ pub(super) fn invalid(message: impl Into<String>) -> StoreError {
 pub(super) fn without_comments(sql: &str) -> &str {
     let mut rest = sql;
     loop {
+        // SQLite takes a vertical tab for white space after other white space.
         rest = rest.trim_start_matches(|letter: char| {
-            // A vertical tab is a space to SQLite, too, but behind another one only.
             letter.is_ascii_whitespace() || matches!(letter, ';' | '\u{b}' | '\u{feff}')
         });
         rest = if let Some(comment) = rest.strip_prefix("--") {
