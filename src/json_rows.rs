@@ -32,9 +32,6 @@ const fn label(text: &[u8]) -> ([u8; LABEL], usize) {
     (label, text.len())
 }
 
-/// What a candle without footprint takes, about.
-pub const USUAL_BYTES: usize = 192;
-
 /// Takes candles and makes an array of them, between a prefix that is there already and what is to come after it.
 #[derive(Debug, Default)]
 pub struct JsonRows {

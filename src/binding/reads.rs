@@ -1,7 +1,5 @@
 //! Reads of candles: packed doubles for rows, one array for all columns, or the bytes of JSON.
 
-use std::sync::atomic::Ordering;
-
 use napi::bindgen_prelude::{Either, Float64Array, Float64ArraySlice};
 use napi_derive::napi;
 
@@ -17,11 +15,6 @@ use crate::json_rows::JsonRows;
 use crate::store::{Format, Selection};
 use crate::tail_cache::Found;
 use crate::writer::lock;
-
-/// Rows for which room is made before it is known how many there are.
-const MOST_EXPECTED: usize = 8_192;
-/// Nor is room made for more bytes than this: one series has long footprints, the next has none.
-const MOST_EXPECTED_BYTES: usize = 32 << 20;
 
 /// What a read gives besides rows that fit into the caller's array.
 #[napi(object, object_from_js = false)]
@@ -139,10 +132,6 @@ pub fn json_answer(mut rows: JsonRows, found: Found, room: usize) -> JsonAnswer 
     facts[OLDEST] = rows.oldest.unwrap_or(f64::NAN);
     facts[USED] = rows.bytes.len() as f64;
     rows.bytes.resize(rows.bytes.len() + room, b' ');
-    // Whoever keeps the Buffer counts its length.
-    if rows.bytes.capacity() / 4 > rows.bytes.len() {
-        rows.bytes.shrink_to_fit();
-    }
     JsonAnswer {
         bytes: Bytes(rows.bytes),
         facts: Float64Array::new(facts),
@@ -268,17 +257,9 @@ impl NativeStore {
                 limit,
             };
             let prefix = prefix.as_deref().unwrap_or_default().as_bytes();
-            let expected = (limit as usize).min(MOST_EXPECTED);
-            let per_row = self.json_row_bytes.load(Ordering::Relaxed);
-            let array = expected.saturating_mul(per_row).min(MOST_EXPECTED_BYTES);
-            let capacity = prefix.len() + array + room as usize + 64;
-            let mut rows = JsonRows::after(prefix, bytes::take(capacity));
+            let mut rows = JsonRows::after(prefix, bytes::take());
             let found = self.handle.scan(wanted, committed, &mut rows)?;
             rows.end();
-            if let Some(bytes) = (rows.bytes.len() - prefix.len()).checked_div(rows.count) {
-                let usual = bytes + bytes / 16;
-                self.json_row_bytes.store(usual, Ordering::Relaxed);
-            }
             Ok(Some(json_answer(rows, found, room as usize)))
         })
     }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
 
 use napi::Env;
 use napi::bindgen_prelude::{Float64Array, Float64ArraySlice, Function, Uint8ArraySlice, Unknown};
@@ -18,7 +17,6 @@ use super::{call, environment, stats, to_json};
 use crate::candle::{ROW, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Result, StoreError};
 use crate::footprint;
-use crate::json_rows::USUAL_BYTES;
 use crate::options::Options;
 use crate::queue::Priority;
 use crate::reply::{Answer, Event, Reply, Sink};
@@ -35,8 +33,6 @@ pub struct NativeStore {
     sink: Arc<JsSink>,
     /// Rows of synchronous reads, kept to be filled again.
     pub(super) scratch: Mutex<ReadRows>,
-    /// What a candle took in the last JSON answer.
-    pub(super) json_row_bytes: AtomicUsize,
 }
 
 /// What a statement gave back.
@@ -215,7 +211,6 @@ impl NativeStore {
             handle,
             sink,
             scratch: Mutex::default(),
-            json_row_bytes: AtomicUsize::new(USUAL_BYTES),
         })
     }
 
