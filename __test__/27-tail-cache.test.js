@@ -188,7 +188,15 @@ describe('an answer is the same Buffer until something of its series can have ch
 
   test('times of other programs that are no milliseconds are read as they are', async () => {
     const insert = store.db.prepare(INSERT);
-    for (const time of [9e999, -9e999, 1e300, timeOf(5) + 0.5, 'a text', 2n ** 63n - 1n, 2n ** 53n + 1n])
+    for (const time of [
+      Infinity,
+      -Infinity,
+      1e300,
+      timeOf(5) + 0.5,
+      'a text',
+      2n ** 63n - 1n,
+      2n ** 53n + 1n,
+    ])
       insert.run('X:ODD', time);
     const truth = store.db.prepare(`SELECT time FROM ${TABLE} WHERE symbol = 'X:ODD' ORDER BY time`);
     for (let again = 0; again < 3; again += 1) {

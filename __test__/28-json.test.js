@@ -169,7 +169,15 @@ test('rows of other programs', async () => {
   store.db
     .exec(`DROP TABLE ${TABLE}; CREATE TABLE ${TABLE} (symbol TEXT, time INTEGER, open, high, low, close, volume,
     buy_volume, sell_volume, delta, trade_count, clusters, UNIQUE (symbol, time))`);
-  const cells = [null, 'a "text" \\ \u0001 é😀', '', 9e999, -9e999, Buffer.from([0, 255]), Buffer.alloc(0)];
+  const cells = [
+    null,
+    'a "text" \\ \u0001 é😀',
+    '',
+    Infinity,
+    -Infinity,
+    Buffer.from([0, 255]),
+    Buffer.alloc(0),
+  ];
   const more = [2n ** 53n + 1n, -(2n ** 63n), 2n ** 63n - 1n, 0, -0.0, 1e300];
   const insert = store.db.prepare(
     `INSERT INTO ${TABLE} VALUES ('${SYMBOL}', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

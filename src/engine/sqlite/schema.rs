@@ -138,7 +138,9 @@ pub fn is_entangled(connection: &Connection, tables: &[TableSql]) -> rusqlite::R
     let mut rows = objects.query([])?;
     while let Some(row) = rows.next()? {
         let name = row.get_ref(0)?.as_str().unwrap_or_default();
-        let is_ours = tables.iter().any(|sql| sql.table.eq_ignore_ascii_case(name));
+        let is_ours = tables
+            .iter()
+            .any(|sql| sql.table.eq_ignore_ascii_case(name));
         if is_ours && row.get::<_, Option<bool>>(1)?.unwrap_or(true) {
             return Ok(true);
         }
