@@ -34,9 +34,11 @@ class ReadyAnswers {
   }
 
   put(key, prefix, suffix, stamp, bytes) {
+    // Of a transaction that is open: what was committed may be the newest again when it ends.
+    if (stamp === 0) return;
     this.#forget(key);
     const size = bytes.length + OVERHEAD;
-    if (stamp === 0 || size > this.#most / SHARE) return;
+    if (size > this.#most / SHARE) return;
     this.#answers.set(key, { prefix, suffix, stamp, bytes });
     this.#bytes += size;
     for (const oldest of this.#answers.keys()) {

@@ -9,6 +9,8 @@
 //! reads from the database and leaves the cache alone.
 
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

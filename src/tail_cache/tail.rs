@@ -190,7 +190,8 @@ impl Tail {
         }
         // Older candles inside the range would be known.
         let is_whole = !self.has_older || low > 0;
-        let is_filled = high - low == limit && range.after == i64::MIN;
+        // Without a row of the range nobody knows whether the older ones are inside it.
+        let is_filled = high > low && high - low == limit && range.after == i64::MIN;
         (is_whole || is_filled).then_some(Slice {
             rows: low..high,
             has_older: !is_whole,
@@ -375,6 +376,17 @@ mod tests {
                 prop_assert!(kept.has_older, "a whole series answers everything");
             }
         }
+    }
+
+    #[test]
+    fn whether_older_ones_are_below_a_bound_is_not_known_where_none_of_it_is_kept() {
+        let mut tail = tail((0..10).map(|time| (time, 0)));
+        tail.keep_newest(4);
+        let range = TimeRange {
+            before: 0,
+            ..TimeRange::ALL
+        };
+        assert_eq!(tail.slice(range, 0), None);
     }
 
     #[test]
