@@ -16,6 +16,9 @@ use crate::store::{Format, Selection};
 use crate::tail_cache::Found;
 use crate::writer::lock;
 
+/// Memory for more numbers is not kept for the next read.
+const LARGEST_SCRATCH: usize = 8_192 * ROW;
+
 /// What a read gives besides rows that fit into the caller's array.
 #[napi(object, object_from_js = false)]
 pub struct ReadMore {
@@ -214,12 +217,16 @@ impl NativeStore {
         committed: bool,
     ) -> napi::Result<ReadMore> {
         call(|| {
-            let mut rows = lock(&self.scratch);
+            let mut rows = std::mem::take(&mut *lock(&self.scratch));
             let range = TimeRange::from_numbers(after, before);
             self.handle
                 .read_candles(minutes, &symbol, range, limit, committed, &mut rows)?;
             let clusters = std::mem::take(&mut rows.clusters);
-            Ok(in_columns(clusters, &rows))
+            let read = in_columns(clusters, &rows);
+            if rows.values.capacity() <= LARGEST_SCRATCH {
+                *lock(&self.scratch) = rows;
+            }
+            Ok(read)
         })
     }
 

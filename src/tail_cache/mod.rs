@@ -205,7 +205,8 @@ impl TailCache {
     }
 
     fn plan(&self, session: &mut dyn ReadSession, request: &Request<'_>) -> Plan {
-        if self.most_bytes == 0 {
+        if self.most_bytes == 0 || session.commit_state().is_none() {
+            // The first look of a session may take its time, which nobody else should have to wait for.
             return Plan::Read(None);
         }
         let mut state = lock(&self.state);

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use super::{Committing, Found, Request, TailCache};
 use crate::candle::{CandleSink, ReadRows, TimeRange};
 use crate::engine::fake::{Fake, Point, full};
-use crate::engine::{CommitState, Description, Engine, NewestCandle, ReadSession, WriteSession};
+use crate::engine::{
+    CommitState, Description, Engine, Interrupter, NewestCandle, ReadSession, SeriesEnds, Stop,
+    WriteSession,
+};
 use crate::error::Result;
 use crate::testing::{FRAME, packed, rows};
 use crate::timeframe::Timeframe;
@@ -205,6 +208,34 @@ impl ReadSession for Meddled<'_, '_> {
 
     fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>> {
         self.inner.newest(timeframes)
+    }
+
+    fn query_only(
+        &mut self,
+        statement: &Statement,
+        most: Option<usize>,
+    ) -> Result<StatementResult> {
+        self.inner.query_only(statement, most)
+    }
+
+    fn snapshot(&mut self, read: &mut dyn FnMut(&mut dyn ReadSession) -> Result<()>) -> Result<()> {
+        self.inner.snapshot(read)
+    }
+
+    fn series(&mut self, timeframe: Timeframe) -> Result<Vec<SeriesEnds>> {
+        self.inner.series(timeframe)
+    }
+
+    fn count_series(&mut self, timeframe: Timeframe, symbol: &str) -> Result<u64> {
+        self.inner.count_series(timeframe, symbol)
+    }
+
+    fn interrupter(&self) -> Box<dyn Interrupter> {
+        self.inner.interrupter()
+    }
+
+    fn stop_when(&mut self, stop: Option<Stop>) {
+        self.inner.stop_when(stop);
     }
 }
 

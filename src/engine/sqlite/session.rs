@@ -343,10 +343,10 @@ impl ReadSession for Session {
     }
 
     fn commit_state(&mut self) -> Option<CommitState> {
-        let index = self
-            .wal_index
-            .get_or_insert_with(|| WalIndex::of(&self.connection));
-        index.as_ref()?.state()
+        if self.wal_index.is_none() {
+            self.wal_index = Some(WalIndex::of(&self.connection).ok()?);
+        }
+        self.wal_index.as_ref()?.as_ref()?.state()
     }
 
     fn last_time(&mut self, timeframe: Timeframe, symbol: &str) -> Result<Value> {

@@ -31,17 +31,22 @@ pub struct WalIndex(NonNull<AtomicU32>);
 unsafe impl Send for WalIndex {}
 
 impl WalIndex {
-    /// Finds the index that a connection maps; none where the database has no log or its index is not shared.
-    pub fn of(connection: &Connection) -> Option<Self> {
+    /// Finds the index that a connection maps; none where the database has no log or its index is not shared. An error
+    /// tells nothing and may pass.
+    pub fn of(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         // The first read maps the index, if there is to be one.
         let mode: String = connection
             .prepare_cached("SELECT 1 FROM sqlite_schema LIMIT 1")
             .and_then(|mut first| first.exists([]))
-            .and_then(|_| connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)))
-            .ok()?;
-        if !mode.eq_ignore_ascii_case("wal") {
-            return None;
-        }
+            .and_then(|_| connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)))?;
+        Ok(if mode.eq_ignore_ascii_case("wal") {
+            Self::mapped_by(connection)
+        } else {
+            None
+        })
+    }
+
+    fn mapped_by(connection: &Connection) -> Option<Self> {
         let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
         let mut head: *mut c_void = ptr::null_mut();
         // SAFETY: the connection is open; FILE_POINTER gives its file, whose methods are asked for before they are used.
