@@ -617,9 +617,9 @@ export class CandleStore extends EventEmitter<StoreEvents> {
 
   /**
    * The bytes of `JSON.stringify(getCandles(...))`, made without the objects; with `prefix` and `suffix` a whole answer.
-   * The store never writes to them again. As long as nothing of the series can have changed the same Buffer is given
-   * again, for the same range, limit and envelope: callers must not write to it, and may keep by it what they make of it,
-   * such as its gzip form in a WeakMap.
+   * The store never writes to them again. As long as the bytes are the same, the same Buffer may be given again for the same
+   * range, limit and envelope, if it is not too large to be kept (an eighth of `tailCacheBytes`): callers must not write to
+   * it, and may keep by it what they make of it, such as its gzip form in a WeakMap.
    * @throws CandleStoreError as `getCandles`; `INVALID_ARGUMENT` for a suffix that is no string
    */
   getCandlesJson(

@@ -76,11 +76,17 @@ class Queries {
     const late = () =>
       giveUp(new CandleStoreError('TIMEOUT', `the read was not done within ${timeoutMs} ms`));
     const timer = Number.isNaN(timeoutMs) ? undefined : setTimeout(late, Math.min(timeoutMs, LONGEST_TIMER));
-    signal?.addEventListener('abort', abort, { once: true });
-    return this.pending.wait(id, () => {
+    const settled = this.pending.wait(id, () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
     });
+    // Last: a signal of the caller's own making may call at once, or throw.
+    try {
+      signal?.addEventListener('abort', abort, { once: true });
+    } catch (error) {
+      giveUp(error);
+    }
+    return settled;
   }
 }
 

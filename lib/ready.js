@@ -3,7 +3,7 @@
 // JSON answers of candles: made by the native side where it can, and kept as long as nothing of their series can have
 // changed, which the native side tells by a stamp. The bytes of one are never written to again.
 
-const { shown } = require('./arguments');
+const { MOST_LIMIT, shown } = require('./arguments');
 const { invalidArgument } = require('./errors');
 
 /** For a suffix that is not known yet; a longer one costs a copy. */
@@ -36,23 +36,26 @@ class ReadyAnswers {
   put(key, prefix, suffix, stamp, bytes) {
     // Of a transaction that is open: what was committed may be the newest again when it ends.
     if (stamp === 0) return;
-    this.#forget(key);
+    this.forget(key);
     const size = bytes.length + OVERHEAD;
     if (size > this.#most / SHARE) return;
     this.#answers.set(key, { prefix, suffix, stamp, bytes });
     this.#bytes += size;
     for (const oldest of this.#answers.keys()) {
       if (this.#bytes <= this.#most) break;
-      this.#forget(oldest);
+      this.forget(oldest);
     }
   }
 
-  clear() {
+  /** Lets go of everything, for good. */
+  end() {
+    this.#most = 0;
     this.#answers.clear();
     this.#bytes = 0;
   }
 
-  #forget(key) {
+  /** Lets go of an answer. */
+  forget(key) {
     const answer = this.#answers.get(key);
     if (answer === undefined) return;
     this.#answers.delete(key);
@@ -89,10 +92,11 @@ function answerOfBytes({ bytes, facts }, series, suffix) {
   return used + length === bytes.length ? bytes : bytes.subarray(0, used + length);
 }
 
-/** The whole answer, of candles of which one more was read than is wanted, if there was one. */
-function answerOfCandles(candles, limit, series, prefix, suffix) {
-  const hasMore = candles.length > limit;
-  if (hasMore) candles.shift();
+/** The whole answer, of candles of which one more was read than is wanted, where that may be asked for. */
+function answerOfCandles({ facts }, candles, limit, series, prefix, suffix) {
+  const isOneMore = candles.length > limit;
+  if (isOneMore) candles.shift();
+  const hasMore = isOneMore || (limit === MOST_LIMIT && facts[FACTS.HAS_OLDER] === 1);
   const oldestTime = candles.length > 0 ? candles[0].time : null;
   return Buffer.from(prefix + JSON.stringify(candles) + endOf(suffix, series, oldestTime, hasMore));
 }

@@ -193,7 +193,8 @@ class CandleStore extends EventEmitter {
     const series = { table: `candles_${minutes}`, symbol: stored };
     if (needsJavaScript(made)) {
       const range = { limit: oneMore(most), before: to, after: from, readOnly: committed };
-      return answerOfCandles(this.getCandles(table, symbol, range), most, series, prefix, suffix);
+      this.#ready.forget(key);
+      return answerOfCandles(made, this.getCandles(minutes, stored, range), most, series, prefix, suffix);
     }
     const fresh = answerOfBytes(made, series, suffix);
     // Others may have written elsewhere; what callers have made of the bytes they were given then stays good.
@@ -394,14 +395,22 @@ class CandleStore extends EventEmitter {
       throw invalidArgument(`format must be ${FORMATS.join(', ')}, got ${args.shown(format)}`);
     }
     const kind = FORMATS.indexOf(format);
+    const { signal, timeoutMs } = request;
+    const deadline = performance.now() + (timeoutMs ?? Infinity);
     const start = (id) => this.#native.readCandlesLater(minutes, stored, from, to, most, kind, prefix, id);
     const read = await this.#queries.later(start, request);
     if (format === 'rows') return unpack(read.values, read.count, read.clusters, read.odd);
     if (format === 'columns') return unpackColumns(read, clusters);
     const series = { table: `candles_${minutes}`, symbol: stored };
     if (!needsJavaScript(read)) return answerOfBytes(read, series, suffix);
-    const rows = await this.#readOne({ ...request, limit: oneMore(most), format: 'rows' });
-    return answerOfCandles(rows, most, series, prefix, suffix);
+    // The caller may have changed the request meanwhile.
+    const again = { table: minutes, symbol: stored, limit: oneMore(most), before: to, after: from };
+    const rows = await this.#readOne({
+      ...again,
+      signal,
+      timeoutMs: Math.max(0, deadline - performance.now()),
+    });
+    return answerOfCandles(read, rows, most, series, prefix, suffix);
   }
 
   async query(sql, params, options = {}) {
@@ -458,7 +467,7 @@ class CandleStore extends EventEmitter {
     clearInterval(this.#watcher);
     this.#watcher = null;
     this.#native.end();
-    this.#ready.clear();
+    this.#ready.end();
     this.#room.rejectAll(closedError);
     // db.close() may end what close() has begun.
     this.#pending.resolve(this.#closeId);

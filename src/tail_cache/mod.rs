@@ -85,6 +85,8 @@ struct Series {
     hits: u64,
     /// The commit that the last read from the database saw.
     missed: Option<CommitState>,
+    /// So many rows are more than may be kept of one series; 0 where that is not known.
+    too_many: u32,
     /// As many rows as callers have wanted of late, and since the last fill.
     demand: u32,
     asked: u32,
@@ -148,7 +150,7 @@ impl TailCache {
         timeframe: Timeframe,
         symbol: &str,
     ) -> Option<f64> {
-        if self.most_bytes == 0 {
+        if !self.can_look(session) {
             return None;
         }
         let mut state = lock(&self.state);
@@ -169,7 +171,7 @@ impl TailCache {
         symbol: &str,
         stamp: u64,
     ) -> bool {
-        if self.most_bytes == 0 {
+        if !self.can_look(session) {
             return false;
         }
         let mut state = lock(&self.state);
@@ -204,9 +206,14 @@ impl TailCache {
         state.bytes = 0;
     }
 
+    /// Whether the newest commit can be told. The first look of a session may take its time, which nobody else should have
+    /// to wait for.
+    fn can_look(&self, session: &mut dyn ReadSession) -> bool {
+        self.most_bytes > 0 && session.commit_state().is_some()
+    }
+
     fn plan(&self, session: &mut dyn ReadSession, request: &Request<'_>) -> Plan {
-        if self.most_bytes == 0 || session.commit_state().is_none() {
-            // The first look of a session may take its time, which nobody else should have to wait for.
+        if !self.can_look(session) {
             return Plan::Read(None);
         }
         let mut state = lock(&self.state);
@@ -234,6 +241,7 @@ impl TailCache {
         let mut freed = 0;
         if series.epoch != epoch || series.stamp == 0 {
             freed = series.let_go();
+            series.too_many = 0;
             series.epoch = epoch;
             series.stamp = clock;
         }
@@ -323,7 +331,7 @@ impl TailCache {
         // Otherwise what was kept and what was read now belong to different commits.
         if !is_too_much && session.commit_state() == Some(ticket.commit) {
             let kept = Arc::make_mut(&mut tail);
-            kept.patch(from, to, &fresh);
+            kept.patch(range, &fresh);
             if kept.len() > 2 * wanted + 2 * SPARE_ROWS {
                 kept.keep_newest(wanted + SPARE_ROWS);
             }
@@ -344,6 +352,9 @@ impl TailCache {
         sink: &mut dyn CandleSink,
     ) -> Option<Found> {
         if !tail.has_only_times() {
+            if let Some(series) = lock(&self.state).known(request.timeframe, request.symbol) {
+                series.too_many = 1;
+            }
             return None;
         }
         let stamp = ticket.and_then(|ticket| {
@@ -373,6 +384,8 @@ impl TailCache {
             return None;
         }
         if bytes > self.most_bytes / SHARE {
+            series.too_many = u32::try_from(tail.len()).unwrap_or(u32::MAX).max(1);
+            series.filled();
             return Some(ticket.stamp);
         }
         let freed = series.let_go();
@@ -510,12 +523,19 @@ impl Series {
         if is_tail {
             self.asked = self.asked.max(request.limit);
         }
-        if let Some(stale) = self.stale.take()
-            && let Some(tail) = self.tail.take()
-        {
-            self.hits += 1;
-            let wanted = request.limit.max(self.asked).max(self.demand) as usize;
-            return Plan::Patch(ticket, tail, stale, wanted);
+        let answers = |tail: &Arc<Tail>| {
+            is_tail || tail.slice(request.range, request.limit as usize).is_some()
+        };
+        if let Some(stale) = self.stale {
+            if self.tail.as_ref().is_some_and(|tail| !answers(tail)) {
+                return Plan::Read(Some(ticket));
+            }
+            self.stale = None;
+            if let Some(tail) = self.tail.take() {
+                self.hits += 1;
+                let wanted = request.limit.max(self.asked).max(self.demand) as usize;
+                return Plan::Patch(ticket, tail, stale, wanted);
+            }
         }
         if let Some(tail) = &self.tail
             && let Some(slice) = tail.slice(request.range, request.limit as usize)
@@ -523,8 +543,12 @@ impl Series {
             self.hits += 1;
             return Plan::Answer(tail.clone(), slice, self.stamp);
         }
-        let limit = request.limit.max(self.demand);
-        let fits = (limit as usize).saturating_mul(ROW * 8) <= most_bytes / SHARE;
+        let is_too_many = |rows: u32| self.too_many > 0 && rows >= self.too_many;
+        let limit = Some(request.limit.max(self.demand))
+            .filter(|rows| !is_too_many(*rows))
+            .unwrap_or(request.limit);
+        let fits =
+            !is_too_many(limit) && (limit as usize).saturating_mul(ROW * 8) <= most_bytes / SHARE;
         if !is_tail || !fits || request.limit == 0 {
             return Plan::Read(Some(ticket));
         }

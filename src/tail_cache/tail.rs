@@ -226,11 +226,11 @@ impl Tail {
         }
     }
 
-    /// Replaces what is inside both times by `fresh`, which is all that is inside them now.
-    pub fn patch(&mut self, from: i64, to: i64, fresh: &Self) {
-        let (from, to) = (from as f64, to as f64);
-        let low = self.place(|time| time < from);
-        let high = self.place(|time| time <= to).max(low);
+    /// Replaces what is inside a range by `fresh`, which is all that is inside it now.
+    pub fn patch(&mut self, range: TimeRange, fresh: &Self) {
+        let (after, before) = (range.after as f64, range.before as f64);
+        let low = self.place(|time| time <= after);
+        let high = self.place(|time| time < before).max(low);
         let rows = self.len();
         match (&mut self.footprints, &fresh.footprints) {
             (None, None) => {}
@@ -329,7 +329,8 @@ mod tests {
             let to = from + more;
             let mut patched = tail(before.clone());
             let fresh: Vec<_> = after.range(from..=to).map(|(time, version)| (*time, *version)).collect();
-            patched.patch(from, to, &tail(fresh.clone()));
+            let range = TimeRange { after: from - 1, before: to + 1 };
+            patched.patch(range, &tail(fresh.clone()));
             let mut expected = before;
             expected.retain(|time, _| !(from..=to).contains(time));
             expected.extend(fresh);

@@ -129,10 +129,14 @@ pub fn snapshot(
     done.and(ended)
 }
 
-fn is_missing(table: &str, error: &rusqlite::Error) -> bool {
-    error
-        .to_string()
-        .contains(&format!("no such table: {table}"))
+/// Whether an error says that a table is not there.
+pub fn is_missing(table: &str, error: &rusqlite::Error) -> bool {
+    let message = error.to_string();
+    let named = message
+        .split_once("no such table: ")
+        .and_then(|(_, named)| named.strip_prefix(table));
+    // And not one whose name only begins so.
+    named.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
 }
 
 /// One seek per symbol to list them, and one for each end.

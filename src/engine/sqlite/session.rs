@@ -278,9 +278,7 @@ fn is_utf8(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn is_missing(sql: &TableSql, error: &rusqlite::Error) -> bool {
-    error
-        .to_string()
-        .contains(&format!("no such table: {}", sql.table))
+    query::is_missing(&sql.table, error)
 }
 
 /// Remembers that candles may have been changed.
