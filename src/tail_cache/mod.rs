@@ -8,16 +8,19 @@
 //! Own commits are under way for a moment between SQLite's COMMIT and their being told here. Whoever reads in that moment
 //! reads from the database and leaves the cache alone.
 
+mod series;
+mod state;
 mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-pub use self::tail::{Slice, Tail};
-use crate::candle::{CandleSink, ROW, TimeRange};
-use crate::engine::{CommitState, Committed, ReadSession, Touched};
+use self::series::{Plan, Series, Ticket};
+use self::state::State;
+use self::tail::Tail;
+use crate::candle::{CandleSink, TimeRange};
+use crate::engine::{Committed, ReadSession};
 use crate::error::Result;
 use crate::timeframe::Timeframe;
 use crate::writer::lock;
@@ -53,61 +56,6 @@ pub struct Found {
 pub struct TailCache {
     most_bytes: usize,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// The newest commit that everything here accounts for.
-    seen: Option<CommitState>,
-    /// Own commits that may have been made and are not told of yet.
-    in_flight: usize,
-    /// Goes up when somebody else has committed.
-    epoch: u64,
-    /// Goes up with everything that is to be told from what was before.
-    clock: u64,
-    series: HashMap<Timeframe, HashMap<Box<str>, Series>>,
-    bytes: usize,
-}
-
-#[derive(Default)]
-struct Series {
-    /// What is known belongs to this epoch.
-    epoch: u64,
-    stamp: u64,
-    /// When it was last asked for.
-    used: u64,
-    tail: Option<Arc<Tail>>,
-    bytes: usize,
-    /// Times, both included, between which own commits have changed something.
-    stale: Option<(i64, i64)>,
-    fills: u64,
-    /// Answers since the last fill.
-    hits: u64,
-    /// The commit that the last read from the database saw.
-    missed: Option<CommitState>,
-    /// So many rows are more than may be kept of one series; 0 where that is not known.
-    too_many: u32,
-    /// As many rows as callers have wanted of late, and since the last fill.
-    demand: u32,
-    asked: u32,
-}
-
-/// What was known when a read from the database began.
-#[derive(Debug, Clone, Copy)]
-struct Ticket {
-    commit: CommitState,
-    epoch: u64,
-    stamp: u64,
-}
-
-enum Plan {
-    Answer(Arc<Tail>, Slice, u64),
-    /// Read the newest `limit` and keep them.
-    Fill(Ticket, u32),
-    /// Read what is between two times again; so many rows are wanted by somebody.
-    Patch(Ticket, Arc<Tail>, (i64, i64), usize),
-    /// Read what is asked for; nothing is kept.
-    Read(Option<Ticket>),
 }
 
 impl TailCache {
@@ -427,180 +375,5 @@ impl Drop for Committing<'_> {
             state.account(&committed);
         }
         state.in_flight = state.in_flight.saturating_sub(1);
-    }
-}
-
-impl State {
-    fn tick(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock
-    }
-
-    fn known(&mut self, timeframe: Timeframe, symbol: &str) -> Option<&mut Series> {
-        self.series.get_mut(&timeframe)?.get_mut(symbol)
-    }
-
-    /// Looks at the newest commit; false where that tells nothing about what is kept.
-    fn catch_up(&mut self, session: &mut dyn ReadSession) -> bool {
-        let Some(now) = session.commit_state() else {
-            return false;
-        };
-        if self.seen == Some(now) {
-            return true;
-        }
-        // It may be an own commit that is told of in a moment.
-        if self.in_flight > 0 {
-            return false;
-        }
-        self.epoch += 1;
-        self.seen = Some(now);
-        true
-    }
-
-    fn account(&mut self, committed: &Committed) {
-        let (Some(before), Some(after)) = (committed.before, committed.after) else {
-            self.epoch += 1;
-            self.seen = None;
-            return;
-        };
-        // Others have committed before it, or while it was told of; or it has changed what nobody can tell.
-        let is_own = if committed.has_written {
-            after.number == before.number.wrapping_add(1)
-        } else {
-            after == before
-        };
-        if self.seen != Some(before) || !is_own || committed.uncounted {
-            self.epoch += 1;
-        } else {
-            for touched in &committed.touched {
-                self.touch(touched);
-            }
-        }
-        self.seen = Some(after);
-    }
-
-    fn touch(&mut self, touched: &Touched) {
-        let (clock, epoch) = (self.tick(), self.epoch);
-        let Some(series) = self.known(touched.timeframe, &touched.symbol) else {
-            return;
-        };
-        if series.epoch == epoch {
-            series.stamp = clock;
-            let freed = series.touch(touched);
-            self.bytes = self.bytes.saturating_sub(freed);
-        }
-    }
-
-    /// Forgets the series that were used longest ago, until there is an eighth of the memory to spare.
-    fn make_room(&mut self, most_bytes: usize) {
-        let mut uses: Vec<(u64, usize)> = self
-            .series
-            .values()
-            .flat_map(HashMap::values)
-            .map(|series| (series.used, OVERHEAD + series.bytes))
-            .collect();
-        uses.sort_unstable();
-        let spare = most_bytes - most_bytes / 8;
-        let mut left: usize = uses.iter().map(|(_, bytes)| bytes).sum();
-        let mut last_forgotten = 0;
-        for (used, bytes) in uses {
-            if left <= spare {
-                break;
-            }
-            left -= bytes;
-            last_forgotten = used;
-        }
-        for series in self.series.values_mut() {
-            series.retain(|_, series| series.used > last_forgotten);
-        }
-        self.bytes = left;
-    }
-}
-
-impl Series {
-    fn plan(&mut self, ticket: Ticket, request: &Request<'_>, most_bytes: usize) -> Plan {
-        let is_tail = request.range == TimeRange::ALL;
-        if is_tail {
-            self.asked = self.asked.max(request.limit);
-        }
-        let answers = |tail: &Arc<Tail>| {
-            is_tail || tail.slice(request.range, request.limit as usize).is_some()
-        };
-        if let Some(stale) = self.stale {
-            if self.tail.as_ref().is_some_and(|tail| !answers(tail)) {
-                return Plan::Read(Some(ticket));
-            }
-            self.stale = None;
-            if let Some(tail) = self.tail.take() {
-                self.hits += 1;
-                let wanted = request.limit.max(self.asked).max(self.demand) as usize;
-                return Plan::Patch(ticket, tail, stale, wanted);
-            }
-        }
-        if let Some(tail) = &self.tail
-            && let Some(slice) = tail.slice(request.range, request.limit as usize)
-        {
-            self.hits += 1;
-            return Plan::Answer(tail.clone(), slice, self.stamp);
-        }
-        let is_too_many = |rows: u32| self.too_many > 0 && rows >= self.too_many;
-        let limit = Some(request.limit.max(self.demand))
-            .filter(|rows| !is_too_many(*rows))
-            .unwrap_or(request.limit);
-        let fits =
-            !is_too_many(limit) && (limit as usize).saturating_mul(ROW * 8) <= most_bytes / SHARE;
-        if !is_tail || !fits || request.limit == 0 {
-            return Plan::Read(Some(ticket));
-        }
-        // What was kept and never used before others committed is not kept again, until one commit is read twice.
-        let is_of_use = self.fills == 0
-            || self.hits > 0
-            || self.tail.is_some()
-            || self.missed == Some(ticket.commit);
-        if is_of_use {
-            Plan::Fill(ticket, limit)
-        } else {
-            self.missed = Some(ticket.commit);
-            Plan::Read(Some(ticket))
-        }
-    }
-
-    fn filled(&mut self) {
-        self.fills += 1;
-        self.hits = 0;
-        self.missed = None;
-        self.demand = self.asked.max(self.demand - self.demand / 8);
-        self.asked = 0;
-    }
-
-    /// Lets go of what is kept; returns its bytes.
-    fn let_go(&mut self) -> usize {
-        self.tail = None;
-        self.stale = None;
-        std::mem::take(&mut self.bytes)
-    }
-
-    /// An own commit has changed candles; returns the bytes of what is no longer kept.
-    fn touch(&mut self, touched: &Touched) -> usize {
-        let Some(tail) = &self.tail else {
-            return 0;
-        };
-        let Some(oldest) = tail.oldest() else {
-            return self.let_go();
-        };
-        // Filling it anew, as far as it is then asked for, costs no more than reading so many again.
-        if touched.rows > tail.len() as u64 + FEW_ROWS {
-            return self.let_go();
-        }
-        let oldest = oldest as i64;
-        // Whether there are candles older than those kept is known, and may have changed.
-        if touched.from < oldest && (touched.is_deleted || !tail.has_older) {
-            return self.let_go();
-        }
-        if touched.to >= oldest {
-            let (from, to) = self.stale.unwrap_or((i64::MAX, i64::MIN));
-            self.stale = Some((from.min(touched.from.max(oldest)), to.max(touched.to)));
-        }
-        0
     }
 }

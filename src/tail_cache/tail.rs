@@ -113,10 +113,6 @@ impl Tail {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     pub fn len(&self) -> usize {
         self.values.len() / ROW
     }
