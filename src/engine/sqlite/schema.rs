@@ -11,6 +11,8 @@ pub struct TableSql {
     pub timeframe: Timeframe,
     pub table: String,
     pub upsert: String,
+    /// Changes a candle that is there and differs; takes the parameters of `upsert`.
+    pub update: String,
     /// Rows: all, below ?3, above ?4, between. Without a bound there is no comparison, so that rows whose time another
     /// program made a text are read, too. At most ?2 of them, newest first.
     pub newest_first: [String; 4],
@@ -26,6 +28,20 @@ pub struct TableSql {
     pub symbols: String,
 }
 
+/// Volume first: it is what nearly every update of an open candle changes, so the comparison ends there.
+const COMPARED: [&str; 10] = [
+    "volume",
+    "close",
+    "high",
+    "low",
+    "open",
+    "trade_count",
+    "buy_volume",
+    "sell_volume",
+    "delta",
+    "clusters",
+];
+
 const BOUNDS: [&str; 4] = [
     "",
     " AND time < ?3",
@@ -37,34 +53,36 @@ impl TableSql {
     pub fn new(timeframe: Timeframe) -> Self {
         let table = timeframe.table();
         let columns = COLUMNS.join(", ");
-        let sets: Vec<_> = COLUMNS[1..]
-            .iter()
-            .map(|column| format!("{column} = excluded.{column}"))
-            .collect();
-        // Volume first: it is what nearly every update of an open candle changes, so the comparison ends there.
-        let differ: Vec<_> = [
-            "volume",
-            "close",
-            "high",
-            "low",
-            "open",
-            "trade_count",
-            "buy_volume",
-            "sell_volume",
-            "delta",
-            "clusters",
-        ]
-        .iter()
-        .map(|column| format!("{column} IS NOT excluded.{column}"))
-        .collect();
+        let to_columns = |given: &dyn Fn(&str) -> String| {
+            let set = |column: &&str| format!("{column} = {}", given(column));
+            COLUMNS[1..].iter().map(set).collect::<Vec<_>>().join(", ")
+        };
+        let differs = |given: &dyn Fn(&str) -> String| {
+            let differs = |column: &&str| format!("{column} IS NOT {}", given(column));
+            COMPARED
+                .iter()
+                .map(differs)
+                .collect::<Vec<_>>()
+                .join(" OR ")
+        };
+        let excluded = |column: &str| format!("excluded.{column}");
+        let parameter = |column: &str| {
+            let place = COLUMNS.iter().position(|known| *known == column);
+            format!("?{}", place.unwrap_or_default() + 2)
+        };
         let series = "FROM".to_owned() + " " + &table + " WHERE symbol = ?1";
         Self {
             timeframe,
             upsert: format!(
                 "INSERT INTO {table} (symbol, {columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
                  ON CONFLICT (symbol, time) DO UPDATE SET {} WHERE {}",
-                sets.join(", "),
-                differ.join(" OR ")
+                to_columns(&excluded),
+                differs(&excluded)
+            ),
+            update: format!(
+                "UPDATE {table} SET {} WHERE symbol = ?1 AND time = ?2 AND ({})",
+                to_columns(&parameter),
+                differs(&parameter)
             ),
             newest_first: BOUNDS.map(|bounds| {
                 format!("SELECT {columns} {series}{bounds} ORDER BY time DESC LIMIT ?2")
@@ -128,24 +146,47 @@ pub struct Found {
     pub without_rowid: Vec<bool>,
 }
 
-/// Whether a write to one candle table may change rows of another, or of other series than it names, without SQLite
-/// telling of it.
-pub fn is_entangled(connection: &Connection, tables: &[TableSql]) -> rusqlite::Result<bool> {
-    let mut objects = connection.prepare_cached(
-        "SELECT name, type <> 'table' OR sql LIKE '%REPLACE%' OR sql LIKE '%RTRIM%' OR sql LIKE 'CREATE VIRTUAL%' \
-         FROM sqlite_schema WHERE type IN ('table', 'view')",
-    )?;
-    let mut rows = objects.query([])?;
-    while let Some(row) = rows.next()? {
-        let name = row.get_ref(0)?.as_str().unwrap_or_default();
-        let is_ours = tables
-            .iter()
-            .any(|sql| sql.table.eq_ignore_ascii_case(name));
-        if is_ours && row.get::<_, Option<bool>>(1)?.unwrap_or(true) {
-            return Ok(true);
+/// What a schema says of writing to the candle tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nature {
+    /// A write to one table may change rows of another, or of other series than it names, without SQLite telling of it.
+    pub is_entangled: bool,
+    /// Tables, by their place, in which candles that are known to be there are better updated than inserted again: an
+    /// insertion draws a number and notes it in `sqlite_sequence` (AUTOINCREMENT), also if it ends as an update. Not where
+    /// there are triggers, which tell one from the other.
+    pub is_updated_first: Vec<bool>,
+}
+
+impl Nature {
+    pub fn of(connection: &Connection, tables: &[TableSql]) -> rusqlite::Result<Self> {
+        let has_triggers = connection
+            .prepare_cached(
+                "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' \
+                 UNION ALL SELECT 1 FROM sqlite_temp_schema WHERE type = 'trigger'",
+            )?
+            .exists([])?;
+        let mut nature = Self {
+            is_entangled: false,
+            is_updated_first: vec![false; tables.len()],
+        };
+        let mut objects = connection.prepare_cached(
+            "SELECT name, type <> 'table' OR sql LIKE '%REPLACE%' OR sql LIKE '%RTRIM%' OR sql LIKE 'CREATE VIRTUAL%', \
+             sql LIKE '%AUTOINCREMENT%' FROM sqlite_schema WHERE type IN ('table', 'view')",
+        )?;
+        let mut rows = objects.query([])?;
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(0)?.as_str().unwrap_or_default();
+            let ours = tables
+                .iter()
+                .position(|sql| sql.table.eq_ignore_ascii_case(name));
+            if let Some(place) = ours {
+                nature.is_entangled |= row.get::<_, Option<bool>>(1)?.unwrap_or(true);
+                nature.is_updated_first[place] =
+                    !has_triggers && row.get::<_, Option<bool>>(2)?.unwrap_or(false);
+            }
         }
+        Ok(nature)
     }
-    Ok(false)
 }
 
 /// Looks at the schema without changing anything.

@@ -11,9 +11,9 @@ use rusqlite::{Connection, ffi, params};
 
 use super::failure::{commit_error, store_error};
 use super::query;
-use super::raw::RawStatement;
+use super::raw::{RawStatement, Running};
 use super::scan::{Scan, Wanted, prepared};
-use super::schema::{self, TableSql};
+use super::schema::{Nature, TableSql};
 use super::space;
 use super::statement;
 use super::wal_index::WalIndex;
@@ -31,6 +31,7 @@ pub struct Session {
     // Statements stand before the connection, because fields are dropped in this order.
     scans: Vec<Scan>,
     upserts: Vec<Option<RawStatement>>,
+    updates: Vec<Option<RawStatement>>,
     pub(super) connection: Connection,
     tables: Arc<[TableSql]>,
     without_rowid: Vec<bool>,
@@ -38,8 +39,8 @@ pub struct Session {
     added: Arc<[AtomicI64]>,
     /// The open transaction may have changed candle tables without the counts knowing.
     uncounted: bool,
-    /// Writing to one candle table may change another, or a series that was not named; as of a version of the schema.
-    is_entangled: Option<(i64, bool)>,
+    /// What the schema says of writing, as of a version of it.
+    nature: Option<(i64, Nature)>,
     /// Somebody may have changed the schema since.
     may_have_new_schema: bool,
     /// `data_version` at the last begin; this session's own commits do not change it.
@@ -80,12 +81,13 @@ impl Session {
         Self {
             scans: tables.iter().map(|_| Scan::default()).collect(),
             upserts: tables.iter().map(|_| None).collect(),
+            updates: tables.iter().map(|_| None).collect(),
             connection,
             tables,
             without_rowid,
             added,
             uncounted: false,
-            is_entangled: None,
+            nature: None,
             may_have_new_schema: true,
             version: None,
             foreign: false,
@@ -173,6 +175,8 @@ impl Session {
     /// Marks the transaction as one whose changes the counts do not know.
     pub(super) fn set_uncounted(&mut self) {
         self.uncounted = true;
+        // Temporary triggers have no part in the schema's version.
+        self.nature = None;
         self.may_have_new_schema = true;
     }
 
@@ -219,7 +223,7 @@ impl Session {
     /// Learns, inside a transaction that has the write lock, whether own writes change what they do not name: a candle
     /// table may be a view of another, and a constraint of another program's may replace rows of other series, of which
     /// SQLite tells nobody.
-    fn note_entangled(&mut self) -> Result<()> {
+    fn note_nature(&mut self) -> Result<()> {
         let told = |error| store_error("cannot look at the tables", &error).not_written();
         if self.may_have_new_schema {
             let version: i64 = self
@@ -227,13 +231,14 @@ impl Session {
                 .prepare_cached("PRAGMA schema_version")
                 .and_then(|mut version| version.query_row([], |row| row.get(0)))
                 .map_err(told)?;
-            if self.is_entangled.is_none_or(|(of, _)| of != version) {
-                let found = schema::is_entangled(&self.connection, &self.tables).map_err(told)?;
-                self.is_entangled = Some((version, found));
+            if self.nature.as_ref().is_none_or(|(of, _)| *of != version) {
+                let nature = Nature::of(&self.connection, &self.tables).map_err(told)?;
+                self.nature = Some((version, nature));
             }
             self.may_have_new_schema = false;
         }
-        self.uncounted = self.is_entangled.is_some_and(|(_, found)| found);
+        let nature = self.nature.as_ref().map(|(_, nature)| nature);
+        self.uncounted = nature.is_some_and(|nature| nature.is_entangled);
         Ok(())
     }
 
@@ -279,6 +284,28 @@ fn is_utf8(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn is_missing(sql: &TableSql, error: &rusqlite::Error) -> bool {
     query::is_missing(&sql.table, error)
+}
+
+/// Binds all of a candle but its series.
+fn bind_candle<'a>(
+    statement: &mut Running<'a>,
+    row: &[f64],
+    clusters: Option<&'a str>,
+) -> rusqlite::Result<()> {
+    statement.bind_integer(2, row[0] as i64)?;
+    for (column, value) in row[1..9].iter().enumerate() {
+        statement.bind_real(column as i32 + 3, *value)?;
+    }
+    let trades = row[9];
+    if trades.fract() == 0.0 && trades.abs() < 9_007_199_254_740_992.0 {
+        statement.bind_integer(11, trades as i64)?;
+    } else {
+        statement.bind_real(11, trades)?;
+    }
+    match clusters {
+        Some(text) => statement.bind_borrowed(12, text),
+        None => statement.bind_null(12),
+    }
 }
 
 /// Remembers that candles may have been changed.
@@ -491,7 +518,7 @@ impl WriteSession for Session {
         self.has_written.store(false, Ordering::Relaxed);
         self.before = self.commit_state();
         self.note_foreign()
-            .and_then(|()| self.note_entangled())
+            .and_then(|()| self.note_nature())
             .inspect_err(|_| self.rollback())
     }
 
@@ -510,6 +537,21 @@ impl WriteSession for Session {
         let total_before = self.connection.total_changes();
         let mut changed = 0;
         let mut unseen = 0;
+        let is_updated_first = !self.without_rowid[place]
+            && self
+                .nature
+                .as_ref()
+                .is_some_and(|(_, nature)| nature.is_updated_first[place]);
+        let mut update = if is_updated_first {
+            let update = prepared(&mut self.updates[place], &self.connection, &sql.update);
+            let mut update = update.map_err(told)?.start();
+            update.bind_borrowed(1, symbol).map_err(told)?;
+            Some(update)
+        } else {
+            None
+        };
+        // Where the last candle was there and has been changed, so is the next, mostly.
+        let mut is_likely_there = false;
         let mut run = statement.start();
         run.bind_borrowed(1, symbol).map_err(told)?;
         for (row, clusters) in rows.iter() {
@@ -519,22 +561,21 @@ impl WriteSession for Session {
                 let mut exists = self.connection.prepare_cached(&sql.exists).map_err(told)?;
                 unseen += i64::from(!exists.exists(params![symbol, time]).map_err(told)?);
             }
-            run.bind_integer(2, time).map_err(told)?;
-            for (column, value) in row[1..9].iter().enumerate() {
-                run.bind_real(column as i32 + 3, *value).map_err(told)?;
+            if is_likely_there && let Some(update) = &mut update {
+                bind_candle(update, row, clusters).map_err(told)?;
+                if update.execute().map_err(told)? > 0 {
+                    changed += 1;
+                    continue;
+                }
             }
-            let trades = row[9];
-            if trades.fract() == 0.0 && trades.abs() < 9_007_199_254_740_992.0 {
-                run.bind_integer(11, trades as i64).map_err(told)?;
-            } else {
-                run.bind_real(11, trades).map_err(told)?;
-            }
-            match clusters {
-                Some(text) => run.bind_borrowed(12, text).map_err(told)?,
-                None => run.bind_null(12).map_err(told)?,
-            }
-            changed += run.execute().map_err(told)?;
+            bind_candle(&mut run, row, clusters).map_err(told)?;
+            let inserted_before = self.added[place].load(Ordering::Relaxed);
+            let changed_now = run.execute().map_err(told)?;
+            changed += changed_now;
+            is_likely_there =
+                changed_now == 1 && self.added[place].load(Ordering::Relaxed) == inserted_before;
         }
+        drop(update);
         drop(run);
         let touched = rows.len() as u64;
         touch(

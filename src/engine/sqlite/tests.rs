@@ -258,6 +258,52 @@ fn a_table_without_rowids_is_counted_as_exactly_as_one_with() -> Result<()> {
 }
 
 #[test]
+fn candles_that_are_there_are_updated_without_drawing_numbers_in_the_older_schema() -> Result<()> {
+    let drawn = "SELECT seq FROM sqlite_sequence WHERE name = 'candles_15'";
+    let bench = Bench::on(Folder::with(OLD_SCHEMA));
+    let all: Vec<(i64, f64)> = (1..=50).map(|time| (time, 1.0)).collect();
+    bench.write(15, &all)?;
+    let before = number(&bench.other(), drawn);
+    // Changed, unchanged and new ones in turns: each is what it is, however the one before was written.
+    let mixed: Vec<(i64, f64)> = (1..=60)
+        .map(|time| (time, if time % 7 == 3 { 1.0 } else { 2.0 }))
+        .collect();
+    let done = bench.write(15, &mixed)?;
+    let unchanged = (1..=50).filter(|time| time % 7 == 3).count() as u64;
+    assert_eq!(
+        (done.inserted, done.updated, done.unchanged),
+        (10, 50 - unchanged, unchanged)
+    );
+    assert_eq!(bench.counts(true)?, bench.counts(false)?);
+    for (time, close) in mixed {
+        let stored = format!("SELECT CAST(close AS INTEGER) FROM candles_15 WHERE time = {time}");
+        assert_eq!(number(&bench.other(), &stored), close as i64, "{time}");
+    }
+    let changed: Vec<(i64, f64)> = (1..=60).map(|time| (time, 3.0)).collect();
+    let between = number(&bench.other(), drawn);
+    assert_eq!(bench.write(15, &changed)?.updated, 60);
+    let after = number(&bench.other(), drawn);
+    assert!(
+        between > before && after <= between + 1,
+        "{before} {between} {after}"
+    );
+    Ok(())
+}
+
+#[test]
+fn triggers_on_insertions_see_every_candle_that_is_stored() -> Result<()> {
+    let bench = Bench::on(Folder::with(&format!(
+        "{OLD_SCHEMA} CREATE TABLE seen (time INTEGER);
+         CREATE TRIGGER see BEFORE INSERT ON candles_15 BEGIN INSERT INTO seen VALUES (NEW.time); END;"
+    )));
+    let candles = |close: f64| -> Vec<(i64, f64)> { (2..=9).map(|time| (time, close)).collect() };
+    bench.write(15, &candles(1.0))?;
+    bench.write(15, &candles(2.0))?;
+    assert_eq!(number(&bench.other(), "SELECT count(*) FROM seen"), 16);
+    Ok(())
+}
+
+#[test]
 fn rows_of_other_programs_are_read_as_they_are() -> Result<()> {
     let bench = Bench::on(Folder::with(OLD_SCHEMA));
     bench
