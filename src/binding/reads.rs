@@ -156,6 +156,16 @@ fn columns(rows: &ReadRows) -> Vec<f64> {
     columns
 }
 
+/// What JavaScript's numbers select; a bound that is NaN is none.
+fn selection(minutes: u32, symbol: &str, after: f64, before: f64, limit: u32) -> Selection<'_> {
+    Selection {
+        minutes,
+        symbol,
+        range: TimeRange::from_numbers(after, before),
+        limit,
+    }
+}
+
 #[napi]
 impl NativeStore {
     /// Fills `into` with packed rows and returns their number, or more where that is not all there is to tell.
@@ -182,12 +192,7 @@ impl NativeStore {
                 more: ReadRows::default(),
                 has_spilled: false,
             };
-            let wanted = Selection {
-                minutes,
-                symbol: &symbol,
-                range: TimeRange::from_numbers(after, before),
-                limit,
-            };
+            let wanted = selection(minutes, &symbol, after, before, limit);
             self.handle.scan(wanted, committed, &mut sink)?;
             let count = (sink.used / ROW) as u32;
             let Filled {
@@ -257,12 +262,7 @@ impl NativeStore {
             {
                 return Ok(None);
             }
-            let wanted = Selection {
-                minutes,
-                symbol: &symbol,
-                range: TimeRange::from_numbers(after, before),
-                limit,
-            };
+            let wanted = selection(minutes, &symbol, after, before, limit);
             let prefix = prefix.as_deref().unwrap_or_default().as_bytes();
             let mut rows = JsonRows::after(prefix, bytes::take());
             let found = self.handle.scan(wanted, committed, &mut rows)?;
@@ -289,12 +289,7 @@ impl NativeStore {
         id: f64,
     ) -> napi::Result<Wanted> {
         Wanted::by(|wanted| {
-            let candles = Selection {
-                minutes,
-                symbol: &symbol,
-                range: TimeRange::from_numbers(after, before),
-                limit,
-            };
+            let candles = selection(minutes, &symbol, after, before, limit);
             let format = match format {
                 0 => Format::Rows,
                 1 => Format::Columns,

@@ -43,6 +43,13 @@ pub struct Request<'a> {
     pub limit: u32,
 }
 
+impl Request<'_> {
+    /// Reads what is asked for, past everything that is kept.
+    pub fn scan(&self, session: &mut dyn ReadSession, sink: &mut dyn CandleSink) -> Result<bool> {
+        session.scan(self.timeframe, self.symbol, self.range, self.limit, sink)
+    }
+}
+
 /// What a read found besides candles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
@@ -214,20 +221,14 @@ impl TailCache {
         ticket: Option<Ticket>,
         sink: &mut dyn CandleSink,
     ) -> Result<Found> {
-        let Request {
-            timeframe,
-            symbol,
-            range,
-            limit,
-        } = *request;
-        let has_older = session.scan(timeframe, symbol, range, limit, sink)?;
+        let has_older = request.scan(session, sink)?;
         let stamp = ticket.and_then(|ticket| {
             if session.commit_state() != Some(ticket.commit) {
                 return None;
             }
             let mut state = lock(&self.state);
             let epoch = state.epoch;
-            let series = state.known(timeframe, symbol)?;
+            let series = state.known(request.timeframe, request.symbol)?;
             let is_same = epoch == ticket.epoch && series.stamp == ticket.stamp;
             is_same.then_some(ticket.stamp)
         });

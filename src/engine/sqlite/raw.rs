@@ -88,24 +88,8 @@ impl<'a> Running<'a> {
         ))
     }
 
-    /// Binds a text, which SQLite copies.
-    pub fn bind_text(&mut self, place: c_int, text: &str) -> rusqlite::Result<()> {
-        // SAFETY: the text is given with its length and copied by SQLite (SQLITE_TRANSIENT) before this returns.
-        let code = unsafe {
-            ffi::sqlite3_bind_text64(
-                self.pointer(),
-                place,
-                text.as_ptr().cast::<c_char>(),
-                text.len() as u64,
-                ffi::SQLITE_TRANSIENT(),
-                ffi::SQLITE_UTF8 as u8,
-            )
-        };
-        self.check(code)
-    }
-
     /// Binds a text that lives longer than this run, after which nothing of it is bound any more; it is not copied.
-    pub fn bind_borrowed(&mut self, place: c_int, text: &'a str) -> rusqlite::Result<()> {
+    pub fn bind_text(&mut self, place: c_int, text: &'a str) -> rusqlite::Result<()> {
         // SAFETY: the text is given with its length; it outlives this run, at whose end all bindings are cleared.
         let code = unsafe {
             ffi::sqlite3_bind_text64(

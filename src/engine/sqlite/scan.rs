@@ -45,9 +45,8 @@ impl Scan {
             return self.backwards(connection, sql, wanted, sink);
         }
         let variant = wanted.variant();
-        let mut start =
-            prepared(&mut self.start[variant], connection, &sql.start[variant])?.start();
-        wanted.bind(&mut start)?;
+        let slot = &mut self.start[variant];
+        let mut start = wanted.begin(slot, connection, &sql.start[variant])?;
         start.bind_integer(2, i64::from(wanted.limit))?;
         let has_older = start.step()? && start.number(1) == Some(1.0);
         if has_older && start.is_null(0) {
@@ -56,13 +55,8 @@ impl Scan {
             return self.backwards(connection, sql, wanted, sink);
         }
         let variant = if has_older { variant | 2 } else { variant };
-        let rows = prepared(
-            &mut self.oldest_first[variant],
-            connection,
-            &sql.oldest_first[variant],
-        )?;
-        let mut rows = rows.start();
-        wanted.bind(&mut rows)?;
+        let slot = &mut self.oldest_first[variant];
+        let mut rows = wanted.begin(slot, connection, &sql.oldest_first[variant])?;
         if has_older {
             rows.bind_cell(4, &start, 0)?;
         }
@@ -82,13 +76,8 @@ impl Scan {
         sink: &mut dyn CandleSink,
     ) -> rusqlite::Result<bool> {
         let variant = wanted.variant();
-        let rows = prepared(
-            &mut self.newest_first[variant],
-            connection,
-            &sql.newest_first[variant],
-        )?;
-        let mut rows = rows.start();
-        wanted.bind(&mut rows)?;
+        let slot = &mut self.newest_first[variant];
+        let mut rows = wanted.begin(slot, connection, &sql.newest_first[variant])?;
         rows.bind_integer(2, i64::from(wanted.limit) + 1)?;
         let mut kept: Vec<(Candle, Option<String>)> = Vec::new();
         while rows.step()? {
@@ -115,7 +104,7 @@ fn give(newest_first: &[(Candle, Option<String>)], sink: &mut dyn CandleSink) {
     }
 }
 
-impl Wanted<'_> {
+impl<'a> Wanted<'a> {
     fn bounds(&self) -> [bool; 2] {
         [self.range.before != i64::MAX, self.range.after != i64::MIN]
     }
@@ -125,16 +114,26 @@ impl Wanted<'_> {
         usize::from(below) + 2 * usize::from(above)
     }
 
-    fn bind(&self, statement: &mut Running<'_>) -> rusqlite::Result<()> {
+    /// Begins a run of a statement with the series and the bounds.
+    fn begin<'r>(
+        &self,
+        slot: &'r mut Option<RawStatement>,
+        connection: &Connection,
+        sql: &str,
+    ) -> rusqlite::Result<Running<'r>>
+    where
+        'a: 'r,
+    {
         let [below, above] = self.bounds();
-        statement.bind_text(1, self.symbol)?;
+        let mut run = prepared(slot, connection, sql)?.start();
+        run.bind_text(1, self.symbol)?;
         if below {
-            statement.bind_integer(3, self.range.before)?;
+            run.bind_integer(3, self.range.before)?;
         }
         if above {
-            statement.bind_integer(4, self.range.after)?;
+            run.bind_integer(4, self.range.after)?;
         }
-        Ok(())
+        Ok(run)
     }
 }
 

@@ -303,7 +303,7 @@ fn bind_candle<'a>(
         statement.bind_real(11, trades)?;
     }
     match clusters {
-        Some(text) => statement.bind_borrowed(12, text),
+        Some(text) => statement.bind_text(12, text),
         None => statement.bind_null(12),
     }
 }
@@ -545,7 +545,7 @@ impl WriteSession for Session {
         let mut update = if is_updated_first {
             let update = prepared(&mut self.updates[place], &self.connection, &sql.update);
             let mut update = update.map_err(told)?.start();
-            update.bind_borrowed(1, symbol).map_err(told)?;
+            update.bind_text(1, symbol).map_err(told)?;
             Some(update)
         } else {
             None
@@ -553,7 +553,7 @@ impl WriteSession for Session {
         // Where the last candle was there and has been changed, so is the next, mostly.
         let mut is_likely_there = false;
         let mut run = statement.start();
-        run.bind_borrowed(1, symbol).map_err(told)?;
+        run.bind_text(1, symbol).map_err(told)?;
         for (row, clusters) in rows.iter() {
             let time = row[0] as i64;
             (from, to) = (from.min(time), to.max(time));

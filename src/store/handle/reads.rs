@@ -80,7 +80,11 @@ impl Handle {
                 return found;
             }
         }
-        self.read(committed, |session| scan(session, &request, sink))
+        let has_older = self.read(committed, |session| request.scan(session, sink))?;
+        Ok(Found {
+            has_older,
+            stamp: None,
+        })
     }
 
     fn request<'a>(&self, wanted: Selection<'a>) -> Result<Request<'a>> {
@@ -226,22 +230,4 @@ impl Read {
             }
         }
     }
-}
-
-fn scan(
-    session: &mut dyn ReadSession,
-    request: &Request<'_>,
-    sink: &mut dyn CandleSink,
-) -> Result<Found> {
-    let Request {
-        timeframe,
-        symbol,
-        range,
-        limit,
-    } = *request;
-    let has_older = session.scan(timeframe, symbol, range, limit, sink)?;
-    Ok(Found {
-        has_older,
-        stamp: None,
-    })
 }
