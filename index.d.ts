@@ -767,42 +767,120 @@ export class CandleStore extends EventEmitter<StoreEvents> {
 
   [Symbol.asyncDispose](): Promise<void>;
 
-  /** The raw handle, shaped like better-sqlite3's Database. */
+  /**
+   * A `Database` on the writing session of the store, which other stores on the file in this process share: what only reads
+   * runs on a reading connection that never waits for a writer, unless a transaction is open, or temporary objects, attached
+   * databases or pragmas make it matter which connection reads. `close()` closes the whole store and waits for it, at most
+   * `closeDeadlineMs`; inside `transaction` it throws.
+   */
   readonly db: Database;
 
   /**
-   * A raw handle that only reads, on one connection of its own. A transaction that is left open on it for longer than
-   * `readTimeoutMs` is rolled back; what is sent in it then throws `TIMEOUT`, until ROLLBACK, COMMIT (which throws, too)
-   * or another BEGIN is sent.
+   * A `Database` that only reads, on one connection of its own. A transaction that is left open on it for longer than
+   * `readTimeoutMs` is rolled back; what is sent in it then throws `SQLITE_ABORT_ROLLBACK`, until ROLLBACK, COMMIT (which
+   * throws, too) or another BEGIN is sent. `close()` closes this handle only.
    */
   readonly dbReadOnly: Database;
 }
 
-/** A raw handle on the database. */
-export interface Database {
-  /** Whether the store is open. */
+/** Options of `new Database()`. */
+export interface DatabaseOptions {
+  /** Opens the file, which must be there, for reading only. Default false. */
+  readonly?: boolean;
+  /** Throws instead of making a file that is not there. Default false. */
+  fileMustExist?: boolean;
+  /** How long a statement waits for a lock, in milliseconds, an integer from 0 to 2147483647. Default 5000. */
+  timeout?: number;
+  /** Called with the text of each statement before it runs, values in the places of its parameters. */
+  verbose?: ((sql: string) => void) | null;
+}
+
+/**
+ * A connection to a SQLite database that behaves as the public documentation of better-sqlite3 13 says, but for the
+ * differences in README. `store.db` and `store.dbReadOnly` are such handles on the connections of a store; one that is made
+ * with `new` has a connection of its own, and the file stays as it is: no tables are made in it, and its journal mode is kept.
+ *
+ * Errors: `SqliteError` for what SQLite or the store refuses, `TypeError` for arguments of a wrong type and for calls in a wrong
+ * state ("The database connection is not open", "This database connection is busy executing a query"), `RangeError` for
+ * texts that do not hold exactly one statement and for parameters that are too few, too many or too big.
+ */
+export class Database {
+  /**
+   * @param filename a path (default '': a temporary database that goes with its connection), `':memory:'`, or the bytes of a
+   * database file, as `serialize()` gives them, for a database in memory
+   */
+  constructor(filename?: string | Buffer, options?: DatabaseOptions);
+  /** The error of this class. */
+  static readonly SqliteError: typeof SqliteError;
+
   readonly open: boolean;
   /** Whether a transaction of this handle is open. */
   readonly inTransaction: boolean;
-  /** Path of the file or `':memory:'`. */
+  /** What it was opened with. */
   readonly name: string;
   readonly readonly: boolean;
+  /** Whether it is in memory or temporary. */
   readonly memory: boolean;
+
   /** Prepares one statement. */
   prepare<Row = Record<string, SqlValue>>(sql: string): Statement<Row>;
-  /** Runs the statements of a text one after the other. BEGIN holds the write lock until COMMIT or ROLLBACK. */
+
+  /**
+   * Runs the statements of a text one after the other, up to the first that fails. BEGIN holds the write lock until COMMIT or
+   * ROLLBACK, across turns of the event loop.
+   */
   exec(sql: string): this;
+
   /** Runs `PRAGMA source`; the rows, or with `simple` the first value. */
   pragma(source: string, options?: { simple?: boolean }): unknown;
+
+  /** The rows of `EXPLAIN source`, with NULL for each parameter. */
+  explain(source: string): Record<string, SqlValue>[];
+
   /**
    * Wraps a function so that each call is one transaction; a call inside another is a savepoint. A throw rolls back; a
-   * function that returns a promise is refused. Every variant takes the write lock at its begin.
+   * function that returns a promise is refused. Every variant takes the write lock when it begins; `default` and `deferred`
+   * of `store.db` take it with the first statement that needs it.
    */
   transaction<This, Args extends unknown[], Result>(
     run: (this: This, ...args: Args) => Result,
   ): Transaction<This, Args, Result>;
-  /** Closes the whole store and waits for it, at most `closeDeadlineMs`. */
+
+  /**
+   * Copies the database into a file while it is in use; what is in the file is replaced. `progress` is called before and
+   * between the steps, and may return how many pages the next ones copy (100 unless told, 0 pauses). On `store.db` the copy is
+   * the state of the moment at which it began, and is made on another thread; else writes of this handle meanwhile are copied,
+   * too, and it begins anew after those of others.
+   * @param options.attached the name of an attached database, instead of 'main'
+   */
+  backup(
+    filename: string,
+    options?: {
+      attached?: string;
+      progress?: ((progress: BackupProgress) => number | void) | null;
+    },
+  ): Promise<BackupProgress>;
+
+  /** The bytes of a database file with what this handle sees. */
+  serialize(options?: { attached?: string }): Buffer;
+
+  /** INTEGER comes as a bigint from statements prepared from here on. */
+  defaultSafeIntegers(on?: boolean): this;
+
+  /** Allows writes while an iterator is open, and what may damage the file, such as `PRAGMA writable_schema`. */
+  unsafeMode(on?: boolean): this;
+
+  /** Closes the connection; throws while an iterator is open. An open transaction is rolled back. */
   close(): this;
+
+  /** `close()`. */
+  [Symbol.dispose](): void;
+}
+
+/** How far a copy is, in pages. */
+export interface BackupProgress {
+  totalPages: number;
+  remainingPages: number;
 }
 
 /** A function that runs in a transaction, and its variants. */
@@ -815,24 +893,74 @@ export interface Transaction<This, Args extends unknown[], Result> {
   readonly database: Database;
 }
 
-/** A prepared statement of the raw handle. Parameters are values, arrays, or objects for named ones. */
+/**
+ * Parameters of a statement: values for `?` one by one or in arrays, and one object for named ones (`:a`, `@a`, `$a`, `?1`)
+ * anywhere among them. Numbers are bound as REAL, bigints as INTEGER, typed arrays as BLOB, undefined as NULL.
+ */
+export type StatementParameters = readonly unknown[];
+
+/** A prepared statement. */
 export interface Statement<Row = Record<string, SqlValue>> {
   readonly database: Database;
   readonly source: string;
   /** It gives rows. */
   readonly reader: boolean;
-  /** It cannot change the database. */
+  /** It makes no direct change to the database; true also for BEGIN and COMMIT. */
   readonly readonly: boolean;
-  run(...parameters: (SqlValue | SqlParams)[]): { changes: number; lastInsertRowid: number };
-  get(...parameters: (SqlValue | SqlParams)[]): Row | undefined;
-  all(...parameters: (SqlValue | SqlParams)[]): Row[];
-  iterate(...parameters: (SqlValue | SqlParams)[]): IterableIterator<Row>;
-  /** Gives the first column only. */
+  /** An iterator of it is open. */
+  readonly busy: boolean;
+  /** Runs it; `changes` are the rows that it has inserted, updated or deleted itself. */
+  run(...parameters: StatementParameters): RunResult;
+  /** The first row, if there is one. */
+  get(...parameters: StatementParameters): Row | undefined;
+  all(...parameters: StatementParameters): Row[];
+  /**
+   * The rows one by one. While the iterator is open, from this call until its last row or `return()`, nothing may be written on
+   * the handle, unless in unsafe mode; it keeps the state that it reads, and so the write-ahead log, but holds up no writer.
+   */
+  iterate(...parameters: StatementParameters): IterableIterator<Row>;
+  /** Gives the first column only. Ends `raw` and `expand`, and they it. */
   pluck(on?: boolean): this;
+  /** Gives rows as objects of the tables that the columns come from, `$` for what comes from none. */
+  expand(on?: boolean): this;
   /** Gives rows as arrays. */
   raw(on?: boolean): this;
+  /** Where the columns come from; null for what is no column of a table. */
+  columns(): ColumnDefinition[];
   /** Binds parameters for good. */
-  bind(...parameters: (SqlValue | SqlParams)[]): this;
+  bind(...parameters: StatementParameters): this;
+  /** INTEGER comes as a bigint. */
+  safeIntegers(on?: boolean): this;
+  /** The text, with values in it if `bind` has given them. */
+  toString(): string;
+}
+
+export interface RunResult {
+  changes: number;
+  /** A bigint with `safeIntegers`. */
+  lastInsertRowid: number | bigint;
+}
+
+export interface ColumnDefinition {
+  name: string;
+  column: string | null;
+  table: string | null;
+  database: string | null;
+  /** As it was declared. */
+  type: string | null;
+}
+
+/** What SQLite, or the store in its place, refuses on a `Database` and its statements. */
+export class SqliteError extends Error {
+  constructor(message: string, code: string, options?: ErrorOptions);
+  readonly name: 'SqliteError';
+  /**
+   * SQLite's name of the extended result code, such as `SQLITE_CONSTRAINT_UNIQUE` (https://www.sqlite.org/rescode.html). A lock
+   * that was waited for in vain is `SQLITE_BUSY`.
+   */
+  code: string;
+  /** What the store knows: its own code, how long was waited, who holds the lock, whether it is written. */
+  readonly cause?: CandleStoreError;
 }
 
 /** What went wrong. */

@@ -1,4 +1,4 @@
 import candlestore from './index.js';
 
-export const { CandleStore, CandleStoreError, openStore } = candlestore;
+export const { CandleStore, CandleStoreError, Database, SqliteError, openStore } = candlestore;
 export default candlestore;

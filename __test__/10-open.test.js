@@ -8,7 +8,17 @@ const { CandleStore, CandleStoreError, openStore } = require('candlestore');
 const { scratch } = require('./support/scratch.js');
 const { run } = require('./support/programs.js');
 const { runElsewhere, startElsewhere, python } = require('./support/process.js');
-const { SYMBOL, TABLE, all, candle, candles, failure, newFile, open } = require('./support/store.js');
+const {
+  SYMBOL,
+  TABLE,
+  all,
+  candle,
+  candles,
+  failure,
+  newFile,
+  open,
+  sqliteFailure,
+} = require('./support/store.js');
 
 const TABLES = ['candles_15', 'candles_60', 'candles_240', 'candles_1440'];
 
@@ -295,10 +305,9 @@ describe('opened read-only', () => {
     expect(() => store.upsertCandle(TABLE, SYMBOL, candle(9))).toThrow(refused);
     expect(() => store.upsertCandles(TABLE, SYMBOL, [candle(9)])).toThrow(refused);
     expect(() => store.deleteCandles(TABLE, SYMBOL)).toThrow(refused);
-    expect(() => store.db.exec('DELETE FROM candles_15')).toThrow(failure({ code: 'READ_ONLY' }));
-    expect(() => store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(9)))()).toThrow(
-      failure({ code: 'READ_ONLY' }),
-    );
+    const refusedRaw = sqliteFailure('SQLITE_READONLY', { code: 'READ_ONLY', written: 'no' });
+    expect(() => store.db.exec('DELETE FROM candles_15')).toThrow(refusedRaw);
+    expect(() => store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(9)))()).toThrow(refused);
     await expect(store.enqueueCandles(TABLE, SYMBOL, [candle(9)])).rejects.toEqual(refused);
     await expect(store.enqueueWrite('DELETE FROM candles_15')).rejects.toEqual(refused);
     expect(all(store)).toEqual(candles(3));

@@ -2,7 +2,18 @@
 
 // getStats(): exact after every kind of own write, and soon right after those of others.
 
-const { SYMBOL, TABLE, all, candle, candles, failure, newFile, open, timeOf } = require('./support/store.js');
+const {
+  SYMBOL,
+  TABLE,
+  all,
+  candle,
+  candles,
+  failure,
+  newFile,
+  open,
+  sqliteFailure,
+  timeOf,
+} = require('./support/store.js');
 const { python, runElsewhere } = require('./support/process.js');
 const { until } = require('./support/until.js');
 
@@ -172,7 +183,7 @@ const WRITES = {
         store.db.exec(
           `INSERT OR ROLLBACK INTO candles_15 (symbol, time, open, high, low, close, volume) VALUES ('${SYMBOL}', ${timeOf(0)}, 1, 1, 1, 1, 1)`,
         ),
-      ).toThrow(failure({ code: 'CONSTRAINT' }));
+      ).toThrow(sqliteFailure('SQLITE_CONSTRAINT_UNIQUE', { code: 'CONSTRAINT' }));
       expect(store.db.inTransaction).toBe(false);
     },
   ],

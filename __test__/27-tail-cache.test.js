@@ -6,7 +6,7 @@
 
 const { Worker } = require('node:worker_threads');
 const { python, startElsewhere } = require('./support/process.js');
-const { SYMBOL, TABLE, candle, candles, newFile, open, timeOf } = require('./support/store.js');
+const { SYMBOL, TABLE, candle, candles, locked, newFile, open, timeOf } = require('./support/store.js');
 
 const SECONDS = Number(process.env.TAIL_SECONDS ?? 12);
 const SEED = Number(process.env.TAIL_SEED ?? Date.now() % 1_000_000);
@@ -286,7 +286,7 @@ test('a journal mode that the raw handle changes is followed', () => {
     try {
       store.db.pragma(`journal_mode = ${mode}`);
     } catch (error) {
-      expect(error.code).toBe('TIMEOUT');
+      expect(error).toEqual(locked({ code: 'TIMEOUT' }));
     }
     store.upsertCandle(TABLE, A, candle(1, { close: Math.random() }));
   }

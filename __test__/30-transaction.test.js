@@ -5,12 +5,28 @@
 const { spawnSync } = require('node:child_process');
 const { setImmediate: turn } = require('node:timers/promises');
 const { python, startElsewhere } = require('./support/process.js');
-const { SYMBOL, TABLE, all, candle, candles, failure, newFile, open, timeOf } = require('./support/store.js');
+const {
+  NOT_OPEN,
+  SYMBOL,
+  TABLE,
+  all,
+  candle,
+  candles,
+  failure,
+  locked,
+  newFile,
+  open,
+  sqliteFailure,
+  timeOf,
+} = require('./support/store.js');
 
 let store;
 beforeEach(() => {
   store = open();
 });
+
+/** What SQLite refuses because of the state that the handle is in. */
+const misplaced = (message) => sqliteFailure('SQLITE_ERROR', { code: 'SQL_ERROR' }, { message });
 
 const THROW = () => {
   throw new Error('back');
@@ -300,8 +316,14 @@ describe('BEGIN and COMMIT as SQL', () => {
   });
 
   test('COMMIT, ROLLBACK and RELEASE without a transaction are errors that change nothing', () => {
-    for (const sql of ['COMMIT', 'ROLLBACK', 'RELEASE x', 'ROLLBACK TO x', 'END'])
-      expect(() => store.db.exec(sql)).toThrow(failure({ code: 'SQL_ERROR' }));
+    for (const [sql, message] of [
+      ['COMMIT', 'cannot commit - no transaction is active'],
+      ['ROLLBACK', 'cannot rollback - no transaction is active'],
+      ['RELEASE x', 'no such savepoint: x'],
+      ['ROLLBACK TO x', 'no such savepoint: x'],
+      ['END', 'cannot commit - no transaction is active'],
+    ])
+      expect(() => store.db.exec(sql)).toThrow(misplaced(message));
     expect(store.db.inTransaction).toBe(false);
     store.upsertCandle(TABLE, SYMBOL, candle(0));
     expect(committed()).toEqual([candle(0)]);
@@ -310,7 +332,9 @@ describe('BEGIN and COMMIT as SQL', () => {
   test('BEGIN in a transaction is an error, and the transaction goes on', () => {
     store.db.exec('BEGIN');
     store.upsertCandle(TABLE, SYMBOL, candle(0));
-    expect(() => store.db.exec('BEGIN')).toThrow(failure({ code: 'SQL_ERROR' }));
+    expect(() => store.db.exec('BEGIN')).toThrow(
+      misplaced('cannot start a transaction within a transaction'),
+    );
     expect(store.db.inTransaction).toBe(true);
     store.db.exec('COMMIT');
     expect(all(store)).toEqual([candle(0)]);
@@ -405,6 +429,14 @@ describe('the queue meanwhile', () => {
 });
 
 describe('a transaction in which a write has failed late', () => {
+  /** What its handle throws: the words of the trigger. */
+  const raised = (message) =>
+    sqliteFailure(
+      'SQLITE_CONSTRAINT_TRIGGER',
+      { code: 'CONSTRAINT', message: expect.stringContaining(message) },
+      { message },
+    );
+
   beforeEach(() => {
     store.db.exec(
       `CREATE TRIGGER picky BEFORE INSERT ON candles_15 WHEN new.close = 666 BEGIN SELECT RAISE(ABORT, 'not this one'); END`,
@@ -421,9 +453,7 @@ describe('a transaction in which a write has failed late', () => {
         expect(error).toEqual(failure({ code: 'CONSTRAINT', written: 'no', table: TABLE, symbol: SYMBOL }));
       }
     });
-    expect(swallowing).toThrow(
-      failure({ code: 'CONSTRAINT', message: expect.stringContaining('not this one') }),
-    );
+    expect(swallowing).toThrow(raised('not this one'));
     expect(store.db.inTransaction).toBe(false);
     expect(all(store)).toEqual([]);
   });
@@ -433,7 +463,7 @@ describe('a transaction in which a write has failed late', () => {
       store.upsertCandle(TABLE, SYMBOL, candle(0));
       store.upsertCandle(TABLE, SYMBOL, candle(1, { close: 666 }));
     });
-    expect(run).toThrow(failure({ code: 'CONSTRAINT' }));
+    expect(run).toThrow(raised('not this one'));
     expect(all(store)).toEqual([]);
     store.upsertCandle(TABLE, SYMBOL, candle(2));
     expect(all(store)).toEqual([candle(2)]);
@@ -443,9 +473,9 @@ describe('a transaction in which a write has failed late', () => {
     store.db.exec('BEGIN');
     store.upsertCandle(TABLE, SYMBOL, candle(1, { close: 666 }));
     expect(() => store.getCandles(TABLE, SYMBOL)).toThrow(failure({ code: 'CONSTRAINT' }));
-    expect(() => store.db.exec('COMMIT')).toThrow(failure({ code: 'CONSTRAINT' }));
+    expect(() => store.db.exec('COMMIT')).toThrow(raised('not this one'));
     expect(() => store.upsertCandles(TABLE, SYMBOL, [candle(2)])).toThrow(failure({ code: 'CONSTRAINT' }));
-    expect(() => store.db.exec('DELETE FROM candles_15')).toThrow(failure({ code: 'CONSTRAINT' }));
+    expect(() => store.db.exec('DELETE FROM candles_15')).toThrow(raised('not this one'));
     expect(store.db.inTransaction).toBe(true);
     store.db.exec('/* enough */ ROLLBACK');
     expect(store.db.inTransaction).toBe(false);
@@ -467,7 +497,7 @@ describe('a transaction in which a write has failed late', () => {
       }
       store.upsertCandle(TABLE, SYMBOL, candle(2));
     });
-    expect(run).toThrow(failure({ code: 'CONSTRAINT' }));
+    expect(run).toThrow(raised('not this one'));
     expect(store.db.inTransaction).toBe(false);
     expect(all(store)).toEqual([]);
     store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(3)))();
@@ -493,7 +523,7 @@ describe('a transaction in which a write has failed late', () => {
         // And once more.
       }
     });
-    expect(run).toThrow(failure({ code: 'CONSTRAINT', message: expect.stringContaining('all of it') }));
+    expect(run).toThrow(raised('all of it'));
     expect(store.db.inTransaction).toBe(false);
     expect(all(store)).toEqual([]);
     store.upsertCandle(TABLE, SYMBOL, candle(4));
@@ -506,7 +536,7 @@ describe('close() inside a transaction', () => {
     let closing;
     store.db.transaction(() => {
       store.upsertCandle(TABLE, SYMBOL, candle(0));
-      expect(() => store.db.close()).toThrow(failure({ code: 'SELF_DEADLOCK' }));
+      expect(() => store.db.close()).toThrow(locked({ code: 'SELF_DEADLOCK' }));
       closing = expect(store.close()).rejects.toEqual(failure({ code: 'SELF_DEADLOCK' }));
       store.upsertCandle(TABLE, SYMBOL, candle(1));
     })();
@@ -537,20 +567,17 @@ describe('a second handle on the same file and thread', () => {
   });
 
   test('gets SELF_DEADLOCK at once where it would wait for its own thread, and nothing is written', async () => {
-    const refused = failure({
-      code: 'SELF_DEADLOCK',
-      written: 'no',
-      message: expect.stringContaining('BEGIN'),
-    });
+    const facts = { code: 'SELF_DEADLOCK', written: 'no', message: expect.stringContaining('BEGIN') };
+    const [refused, refusedRaw] = [failure(facts), locked(facts)];
     store.db.exec('BEGIN');
     expect(() => second.upsertCandle(TABLE, SYMBOL, candle(0))).toThrow(refused);
     expect(() => second.upsertCandles(TABLE, SYMBOL, candles(2))).toThrow(refused);
     expect(() => second.deleteCandles(TABLE, SYMBOL)).toThrow(refused);
-    expect(() => second.db.exec('DELETE FROM candles_15')).toThrow(refused);
+    expect(() => second.db.exec('DELETE FROM candles_15')).toThrow(refusedRaw);
     expect(() => second.db.transaction(() => second.upsertCandle(TABLE, SYMBOL, candle(0)))()).toThrow(
-      refused,
+      refusedRaw,
     );
-    expect(() => second.db.exec('BEGIN')).toThrow(refused);
+    expect(() => second.db.exec('BEGIN')).toThrow(refusedRaw);
     // Reads do not wait for anybody, and the queue waits.
     expect(all(second)).toEqual([]);
     expect(second.getStats().candles_15).toBe(0);
@@ -649,15 +676,19 @@ describe('a transaction that takes the lock only when it needs it', () => {
   });
 
   test.each([
-    ['at its COMMIT', () => {}],
-    ['at a read', () => all(store)],
-    ['at another series', () => store.upsertCandle(60, SYMBOL, candle(0))],
-    ['at a batch', () => store.upsertCandles(TABLE, SYMBOL, candles(3))],
-    ['at a nested call', () => store.db.transaction(() => {})()],
-    ['at a statement', () => store.db.prepare('DELETE FROM candles_60').run()],
-    ['at a delete', () => store.deleteCandles(60, SYMBOL)],
-    ['at 5,001 rows', () => candles(5_001).forEach((each) => store.upsertCandle(TABLE, SYMBOL, each))],
-  ])('that gets TIMEOUT %s leaves nothing, and the handle is free', async (_, then) => {
+    ['at its COMMIT', () => {}, locked],
+    ['at a read', () => all(store), failure],
+    ['at another series', () => store.upsertCandle(60, SYMBOL, candle(0)), failure],
+    ['at a batch', () => store.upsertCandles(TABLE, SYMBOL, candles(3)), failure],
+    ['at a nested call', () => store.db.transaction(() => {})(), locked],
+    ['at a statement', () => store.db.prepare('DELETE FROM candles_60').run(), locked],
+    ['at a delete', () => store.deleteCandles(60, SYMBOL), failure],
+    [
+      'at 5,001 rows',
+      () => candles(5_001).forEach((each) => store.upsertCandle(TABLE, SYMBOL, each)),
+      failure,
+    ],
+  ])('that gets TIMEOUT %s leaves nothing, and the handle is free', async (_, then, matching) => {
     store = open(newFile(), { busyTimeoutMs: 20 });
     store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
     const run = store.db.transaction(() => {
@@ -665,7 +696,7 @@ describe('a transaction that takes the lock only when it needs it', () => {
       then();
     });
     await whileLocked(async () => {
-      expect(run).toThrow(failure({ code: 'TIMEOUT', written: 'no' }));
+      expect(run).toThrow(matching({ code: 'TIMEOUT', written: 'no' }));
       expect(store.db.inTransaction).toBe(false);
       expect(all(store)).toEqual([]);
     });
@@ -783,7 +814,7 @@ describe('a transaction that takes the lock only when it needs it', () => {
     store = open(newFile(), { busyTimeoutMs: 20 });
     store.upsertCandle(TABLE, 'X:BEFORE', candle(0));
     await whileLocked(async () => {
-      const over = failure({ code: 'SQL_ERROR' });
+      const over = misplaced('cannot commit - no transaction is active');
       expect(() =>
         store.db.transaction(() => {
           store.upsertCandle(TABLE, SYMBOL, candle(0));
@@ -797,14 +828,15 @@ describe('a transaction that takes the lock only when it needs it', () => {
   });
 
   test('loses nothing to a rollback to a savepoint that there is not', () => {
+    const nowhere = misplaced('no such savepoint: nowhere');
     store.db.transaction(() => {
       store.upsertCandle(TABLE, SYMBOL, candle(0));
-      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
+      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(nowhere);
       store.upsertCandle(TABLE, SYMBOL, candle(1));
       store.db.exec('SAVEPOINT here');
       store.upsertCandle(TABLE, SYMBOL, candle(2));
-      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(failure({ code: 'SQL_ERROR' }));
-      expect(() => store.db.exec('ROLLBACK TO nowhere; SELECT 1')).toThrow(failure({ code: 'SQL_ERROR' }));
+      expect(() => store.db.exec('ROLLBACK TO nowhere')).toThrow(nowhere);
+      expect(() => store.db.exec('ROLLBACK TO nowhere; SELECT 1')).toThrow(nowhere);
       store.upsertCandle(TABLE, SYMBOL, candle(3));
       expect(all(store)).toEqual(candles(4));
       store.upsertCandle(TABLE, SYMBOL, candle(4));
@@ -818,12 +850,17 @@ describe('a transaction that takes the lock only when it needs it', () => {
     const transaction = store.db.transaction(run);
     const reading = open(store.db.name.replace('candles.db', 'none.db'));
     await reading.close();
-    expect(reading.db.transaction(run)).toThrow(failure({ code: 'CLOSED' }));
+    expect(() => reading.db.transaction(run)).toThrow(NOT_OPEN);
     await store.close();
-    expect(transaction).toThrow(failure({ code: 'CLOSED' }));
+    expect(transaction).toThrow(NOT_OPEN);
     const readOnly = open(store.db.name, { readOnly: true });
-    expect(readOnly.db.transaction(run)).toThrow(failure({ code: 'READ_ONLY' }));
     expect(run).not.toHaveBeenCalled();
+    // One that only reads is a transaction all the same.
+    const inside = readOnly.db.transaction(() => [readOnly.db.inTransaction, all(readOnly).length]);
+    expect(inside()).toEqual([true, 0]);
+    const writes = readOnly.db.transaction(() => readOnly.db.exec('CREATE TABLE none (a)'));
+    expect(writes).toThrow(sqliteFailure('SQLITE_READONLY', { code: 'READ_ONLY' }));
+    expect(readOnly.db.inTransaction).toBe(false);
   });
 
   test('is read by another process whole or not at all, also when its process is killed at any moment', async () => {

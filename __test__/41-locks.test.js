@@ -7,7 +7,7 @@ const fs = require('node:fs');
 
 const { python, runElsewhere, startElsewhere } = require('./support/process.js');
 const { until } = require('./support/until.js');
-const { SYMBOL, TABLE, all, candle, candles, failure, newFile, open } = require('./support/store.js');
+const { SYMBOL, TABLE, all, candle, candles, failure, locked, newFile, open } = require('./support/store.js');
 
 let other;
 let store;
@@ -23,32 +23,40 @@ const lock = () => other.sql('BEGIN IMMEDIATE');
 const release = () => other.sql('COMMIT');
 afterEach(() => other?.end());
 
-const SYNCHRONOUS = {
+const OF_THE_STORE = {
   upsertCandle: () => store.upsertCandle(TABLE, SYMBOL, candle(0)),
   upsertCandles: () => store.upsertCandles(TABLE, SYMBOL, candles(3)),
   deleteCandles: () => store.deleteCandles(TABLE, 'X:BEFORE'),
+};
+const OF_THE_HANDLE = {
   'db.exec': () => store.db.exec('DELETE FROM candles_15'),
   'db.exec of BEGIN': () => store.db.exec('BEGIN'),
   'prepare().run': () => store.db.prepare('DELETE FROM candles_15').run(),
   'prepare().all with RETURNING': () => store.db.prepare('DELETE FROM candles_15 RETURNING time').all(),
   'db.transaction': () => store.db.transaction(() => store.upsertCandle(TABLE, SYMBOL, candle(0)))(),
 };
+const SYNCHRONOUS = { ...OF_THE_STORE, ...OF_THE_HANDLE };
+
+/** Expects a write to fail for want of the lock, and gives the error that tells of the wait. */
+function expectTimeout(name, holderPid) {
+  let error = null;
+  try {
+    SYNCHRONOUS[name]();
+  } catch (thrown) {
+    error = thrown;
+  }
+  const isRaw = name in OF_THE_HANDLE;
+  const facts = { code: 'TIMEOUT', retryable: true, written: 'no', holderPid };
+  expect([name, error]).toEqual([name, isRaw ? locked(facts) : failure(facts)]);
+  return isRaw ? error.cause : error;
+}
 
 test('a synchronous write waits, then throws TIMEOUT that names the holder, and nothing is written', async () => {
   await lockable();
   await lock();
   let waits = store.getStats().lockWaitCount;
-  for (const [name, write] of Object.entries(SYNCHRONOUS)) {
-    let error = null;
-    try {
-      write();
-    } catch (thrown) {
-      error = thrown;
-    }
-    expect([name, error]).toEqual([
-      name,
-      failure({ code: 'TIMEOUT', retryable: true, written: 'no', holderPid: other.child.pid }),
-    ]);
+  for (const name of Object.keys(SYNCHRONOUS)) {
+    const error = expectTimeout(name, other.child.pid);
     expect(error.waitedMs).toBeGreaterThanOrEqual(100);
     expect(error.attempts).toBeGreaterThan(1);
     expect(error.message).toContain(String(other.child.pid));
@@ -281,17 +289,8 @@ describe('a process that is stopped', () => {
   /** What every synchronous write does while another process holds the lock: it fails in time and names the holder. */
   function expectHeldBy(pid) {
     const queued = store.queue.stats().queued;
-    for (const [name, write] of Object.entries(SYNCHRONOUS)) {
-      let error = null;
-      try {
-        write();
-      } catch (thrown) {
-        error = thrown;
-      }
-      expect([name, error]).toEqual([
-        name,
-        failure({ code: 'TIMEOUT', retryable: true, written: 'no', holderPid: pid }),
-      ]);
+    for (const name of Object.keys(SYNCHRONOUS)) {
+      expectTimeout(name, pid);
       expect(store.db.inTransaction).toBe(false);
       expect(all(store, 'X:BEFORE')).toEqual([candle(0)]);
       expect(all(store)).toEqual([]);

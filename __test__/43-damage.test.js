@@ -3,7 +3,17 @@
 // A database that is damaged or has no room: what is said, and that nothing is pretended.
 
 const fs = require('node:fs');
-const { SYMBOL, TABLE, all, candle, candles, failure, newFile, open } = require('./support/store.js');
+const {
+  SYMBOL,
+  TABLE,
+  all,
+  candle,
+  candles,
+  failure,
+  newFile,
+  open,
+  sqliteFailure,
+} = require('./support/store.js');
 const { python } = require('./support/process.js');
 const { until } = require('./support/until.js');
 
@@ -29,8 +39,16 @@ test('a damaged file is reported as CORRUPT by reads, and the process lives', as
   const corrupt = failure({ code: 'CORRUPT', retryable: false });
   expect(() => all(store)).toThrow(corrupt);
   await expect(store.readCandles({ table: TABLE, symbol: SYMBOL, limit: 20_000 })).rejects.toEqual(corrupt);
-  expect(() => store.db.prepare('SELECT sum(close) FROM candles_15').get()).toThrow(corrupt);
-  expect(() => store.db.prepare('SELECT nothing')).toThrow(failure({ code: 'SQL_ERROR' }));
+  expect(() => store.db.prepare('SELECT sum(close) FROM candles_15').get()).toThrow(
+    sqliteFailure(
+      'SQLITE_CORRUPT',
+      { code: 'CORRUPT', retryable: false },
+      { message: 'database disk image is malformed' },
+    ),
+  );
+  expect(() => store.db.prepare('SELECT nothing')).toThrow(
+    sqliteFailure('SQLITE_ERROR', { code: 'SQL_ERROR' }),
+  );
 });
 
 test('a write that meets the damage stops all writing: POISONED for what waits and what comes, and an event', async () => {
@@ -72,9 +90,10 @@ test('a store on a full database says DISK_FULL, has written nothing of the batc
   const transaction = store.db.transaction(() => {
     for (const each of candles(20_000, 100)) store.upsertCandle(TABLE, SYMBOL, each);
   });
-  const suspended = failure({ code: 'BREAKER_OPEN', written: 'no', retryable: true });
-  for (const write of [transaction, () => store.upsertCandle(TABLE, SYMBOL, candle(0))])
-    expect(write).toThrow(suspended);
+  const facts = { code: 'BREAKER_OPEN', written: 'no', retryable: true };
+  const suspended = failure(facts);
+  expect(transaction).toThrow(sqliteFailure('SQLITE_IOERR', facts));
+  expect(() => store.upsertCandle(TABLE, SYMBOL, candle(0))).toThrow(suspended);
   await expect(store.enqueueCandles(TABLE, SYMBOL, [candle(0)])).rejects.toEqual(suspended);
   const isTried = () => store.getStats().breaker !== 'open';
   await until(isTried);

@@ -17,8 +17,16 @@ function copy({ withBinary = true, clone = false } = {}) {
   const folder = path.join(scratch(), clone ? 'clone' : 'node_modules', 'candlestore');
   fs.mkdirSync(path.join(folder, 'lib'), { recursive: true });
   fs.mkdirSync(path.join(folder, 'scripts'));
-  for (const name of ['package.json', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'scripts/install.js'])
-    fs.cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
+  const files = [
+    'package.json',
+    'Cargo.toml',
+    'Cargo.lock',
+    'build.rs',
+    'src',
+    'scripts/install.js',
+    '.cargo',
+  ];
+  for (const name of files) fs.cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
   fs.copyFileSync(path.join(root, 'lib', 'binding.js'), path.join(folder, 'lib', 'binding.js'));
   if (withBinary) fs.copyFileSync(path.join(root, 'lib', binary), path.join(folder, 'lib', binary));
   return folder;

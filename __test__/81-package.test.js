@@ -64,6 +64,7 @@ test('the package holds what is needed to use it and to build it, and nothing of
       'README.md',
       'bin',
       'build.rs',
+      '.cargo',
       'index.d.mts',
       'index.d.ts',
       'index.js',

@@ -36,11 +36,13 @@ const CODES = {
 
 class CandleStoreError extends Error {
   constructor(code, message, details = {}) {
-    const { cause, ...facts } = details;
+    const { cause, sqliteMessage, ...facts } = details;
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.retryable = CODES[code] ?? false;
     Object.assign(this, facts);
+    // For the raw handles, which give SQLite's message as it is.
+    if (sqliteMessage !== undefined) Object.defineProperty(this, 'sqliteMessage', { value: sqliteMessage });
   }
 
   get name() {

@@ -8,6 +8,18 @@ const { setInterval, clearInterval } = require('node:timers');
 
 const LONG = 2 ** 30;
 
+/** Doubles of one outcome as the native side gives it: id, kind, and what there is to tell. */
+const SETTLED = 11;
+
+/** How far a copy of the database is, of an outcome. */
+function progressOf(numbers, at) {
+  return {
+    totalPages: numbers[at + 2],
+    remainingPages: numbers[at + 3],
+    isHeldUp: numbers[at + 4] === 1,
+  };
+}
+
 class Pending {
   constructor() {
     this.calls = new Map();
@@ -54,4 +66,4 @@ class Pending {
   }
 }
 
-module.exports = { Pending };
+module.exports = { Pending, SETTLED, progressOf };

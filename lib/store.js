@@ -1,7 +1,7 @@
 'use strict';
 
 // The store as its callers see it: arguments are checked and candles packed here, calls go to the native side, and
-// its outcomes settle promises. What waits for room in a full queue is in `room.js`, the raw handles in `database.js`.
+// its outcomes settle promises. What waits for room in a full queue is in `room.js`, the raw handles in `handle/`.
 
 const { EventEmitter } = require('node:events');
 const { setInterval, clearInterval, setTimeout } = require('node:timers');
@@ -9,11 +9,12 @@ const { fileURLToPath } = require('node:url');
 
 const args = require('./arguments');
 const { ROW, unpack, unpackColumns } = require('./candle');
-const { Database, ReadingRunner, WritingRunner } = require('./database');
+const { databaseOn } = require('./handle/database');
+const { ReadOnlySession, ReadOnlyStoreSession, StoreSession } = require('./handle/sessions');
 const { CandleStoreError, fromNative, invalidArgument, native } = require('./errors');
 const { NativeStore, statNames } = require('./native');
 const { Packed, withPacked } = require('./packed');
-const { Pending } = require('./pending');
+const { Pending, SETTLED, progressOf } = require('./pending');
 const {
   ReadyAnswers,
   answerOfBytes,
@@ -25,7 +26,7 @@ const {
 } = require('./ready');
 const { Queries } = require('./queries');
 const { Room } = require('./room');
-const { ownStatement, rowsAsObjects } = require('./statement');
+const { ownStatement, rowsAsObjects } = require('./own-statement');
 const { Transaction } = require('./transaction');
 
 const DEFAULT_LIMIT = 100;
@@ -42,8 +43,18 @@ const SHARED_ROWS = 8192;
 /** How often commits of other processes are looked for while somebody listens. */
 const WATCH_MS = 100;
 /** Numbers of one outcome in what the native side gives: see `Settled` there. */
-const SETTLED = 11;
-const KIND = { WRITTEN: 0, ERROR: 1, RAN: 2, CANDLES: 3, DONE: 4, FOUND: 5, LATEST: 6, SERIES: 7, JSON: 8 };
+const KIND = {
+  WRITTEN: 0,
+  ERROR: 1,
+  RAN: 2,
+  CANDLES: 3,
+  DONE: 4,
+  FOUND: 5,
+  LATEST: 6,
+  SERIES: 7,
+  JSON: 8,
+  COPIED: 9,
+};
 const BREAKER_STATES = ['closed', 'open', 'half-open'];
 const EVENT_BITS = {
   candles: 1,
@@ -90,16 +101,33 @@ class CandleStore extends EventEmitter {
     this.#ready = new ReadyAnswers(opened.tailCacheBytes / 2);
     this.#room = new Room(opened.whenFull === 'wait');
     this.#transaction = new Transaction(this.#native);
-    const writing = new WritingRunner(this, this.#native, this.#transaction);
-    const reading = new ReadingRunner(this, this.#native, opened.readTimeoutMs);
     this.#queries = new Queries(this.#native, this.#pending, (table) => this.#minutes(table));
-    const db = new Database(writing, opened.name, opened.readOnly);
-    const dbReadOnly = new Database(reading, opened.name, true);
-    Object.defineProperty(this, 'db', { value: db, enumerable: true });
-    Object.defineProperty(this, 'dbReadOnly', { value: dbReadOnly, enumerable: true });
+    this.#makeHandles(opened);
     // At once: what is written right after on() must not be missed. The new listener is not counted yet.
     this.on('newListener', (name) => this.#listen(name));
     this.on('removeListener', () => this.#listen());
+  }
+
+  /** The raw handles, made when first asked for. */
+  #makeHandles(opened) {
+    const facts = {
+      name: opened.name,
+      readonly: opened.readOnly,
+      memory: opened.name === ':memory:',
+      pending: this.#pending,
+    };
+    const limitMs = opened.readTimeoutMs;
+    const lazy = (name, make) => {
+      let handle = null;
+      const get = () => (handle ??= databaseOn(make()));
+      Object.defineProperty(this, name, { get, enumerable: true });
+    };
+    lazy('db', () =>
+      opened.readOnly
+        ? new ReadOnlyStoreSession(this, this.#native, limitMs, facts)
+        : new StoreSession(this, this.#native, this.#transaction, facts),
+    );
+    lazy('dbReadOnly', () => new ReadOnlySession(this, this.#native, limitMs, facts));
   }
 
   // Synchronous writes.
@@ -454,6 +482,11 @@ class CandleStore extends EventEmitter {
     this.#ended();
   }
 
+  /** Whether a raw handle is to say that it is not open. */
+  get _isClosed() {
+    return this.#closing !== null && !this.#native.isOpen;
+  }
+
   _closeNow() {
     if (this.#transaction.depth > 0) throw closedInside();
     native(() => this.#native.closeNow(NaN));
@@ -467,6 +500,7 @@ class CandleStore extends EventEmitter {
     clearInterval(this.#watcher);
     this.#watcher = null;
     this.#native.end();
+    this.#native.unshare();
     this.#ready.end();
     this.#room.rejectAll(closedError);
     // db.close() may end what close() has begun.
@@ -524,6 +558,9 @@ class CandleStore extends EventEmitter {
           break;
         case KIND.SERIES:
           this.#pending.resolve(id, series[place]);
+          break;
+        case KIND.COPIED:
+          this.#pending.resolve(id, progressOf(numbers, at));
           break;
         default:
           this.#pending.resolve(id, undefined);

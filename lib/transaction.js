@@ -8,7 +8,6 @@
 const { invalidArgument, native } = require('./errors');
 const { Packed, withPacked } = require('./packed');
 const { firstWord } = require('./sql');
-const { statementOf } = require('./statement');
 
 /** Gathered rows and doubles of footprints after which they are handed over. */
 const MOST_ROWS = 5_000;
@@ -17,7 +16,6 @@ const MOST_DOUBLES = 512 << 10;
 /** A rollback of the whole transaction with nothing after it. */
 const ENDS = /^[\s;]*rollback(?:\s+transaction)?[\s;]*$/i;
 const MORE_FOLLOWS = /;\s*[^\s;]/;
-const NOTHING = { changes: 0, lastInsertRowid: 0, columns: [], rows: [] };
 
 class Transaction {
   constructor(nativeStore) {
@@ -28,7 +26,8 @@ class Transaction {
     this.deferred = false;
     /** How many functions of db.transaction() are running. */
     this.depth = 0;
-    this.packed = new Packed();
+    // Small at first: most stores never gather.
+    this.packed = new Packed(1);
     this.minutes = 0;
     this.symbol = '';
   }
@@ -66,7 +65,7 @@ class Transaction {
   /** Takes the lease and stores what was gathered. */
   handOver() {
     if (this.deferred) {
-      native(() => this.native.execute(statementOf('BEGIN IMMEDIATE', []), 0));
+      native(() => this.native.runScript('BEGIN IMMEDIATE', false));
       this.deferred = false;
     }
     this.store();
@@ -99,7 +98,7 @@ class Transaction {
     if (this.deferred && ENDS.test(sql)) {
       // Nobody has to be waited for to write nothing.
       this.end(false);
-      return NOTHING;
+      return undefined;
     }
     const rollsBack = firstWord(sql) === 'rollback' && !MORE_FOLLOWS.test(sql);
     const gathered = this.packed;

@@ -65,7 +65,9 @@ function misfit() {
  */
 function newerSource(binary) {
   const built = fs.statSync(binary).mtimeMs;
-  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs'].map((name) => path.join(root, name));
+  const files = ['Cargo.toml', 'Cargo.lock', 'build.rs', '.cargo/config.toml'].map((name) =>
+    path.join(root, name),
+  );
   const src = path.join(root, 'src');
   if (fs.existsSync(src)) {
     for (const entry of fs.readdirSync(src, { recursive: true, withFileTypes: true }))

@@ -73,7 +73,9 @@ function createApp(db) {
   // Express tells an error handler by its four parameters.
   app.use((error, req, res, _next) => {
     const mine = error instanceof BadRequest || (error.status >= 400 && error.status < 500);
-    const status = mine ? (error.status ?? 400) : error.retryable ? 503 : 500;
+    // The raw handles tell by the cause what the store knows.
+    const isBusy = error.retryable ?? error.cause?.retryable;
+    const status = mine ? (error.status ?? 400) : isBusy ? 503 : 500;
     if (!mine) console.error(`${req.method} ${req.originalUrl}: ${error.stack ?? error}`);
     const code = typeof error.code === 'string' && !mine ? { code: error.code } : {};
     res.status(status).json({ error: error.message, ...code });

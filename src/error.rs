@@ -102,6 +102,9 @@ pub struct StoreError {
     /// The engine's own name of the error, such as `SQLITE_BUSY_SNAPSHOT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlite_code: Option<String>,
+    /// The engine's own message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqlite_message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +131,7 @@ impl StoreError {
             failure: Failure::Permanent,
             written: None,
             sqlite_code: None,
+            sqlite_message: None,
             table: None,
             symbol: None,
             waited_ms: None,

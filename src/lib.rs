@@ -1,6 +1,6 @@
 //! candlestore keeps market candles in SQLite behind one serialized write queue per process.
 //!
-//! The layers, each using only those before it: values (`candle`, `json_text`, `timeframe`, `value`, `error`, `options`),
+//! The layers, each using only those before it: values (`candle`, `json_text`, `rows`, `timeframe`, `value`, `error`, `options`),
 //! mechanisms (`queue`, `overtaking`, `retry`, `breaker`, `turn`, `counts`, `tail_cache`), the seam to databases (`engine`), the threads (`writer`, `reader`, `wanted`),
 //! their composition (`store`), and the edge to Node (`binding`). ARCHITECTURE.md shows the ways through them.
 
@@ -30,6 +30,7 @@ mod queue_model;
 pub mod reader;
 pub mod reply;
 pub mod retry;
+pub mod rows;
 pub mod store;
 mod sync;
 pub mod tail_cache;

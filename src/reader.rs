@@ -67,23 +67,28 @@ impl Readers {
         &self,
         read: impl FnOnce(&mut dyn ReadSession) -> Result<T>,
     ) -> Option<Result<T>> {
-        let mut session = match self.take_idle() {
-            Some(session) => session,
-            None => match self.engine.open_reader()? {
-                Ok(session) => session,
-                Err(error) => return Some(Err(error)),
-            },
+        let mut session = match self.take()? {
+            Ok(session) => session,
+            Err(error) => return Some(Err(error)),
         };
         let result = read(session.as_mut());
         self.put_back(session);
         Some(result)
     }
 
+    /// A connection for a read that lasts, to be put back; `None` where the database has no reading connections.
+    pub fn take(&self) -> Option<Result<Box<dyn ReadSession>>> {
+        match self.take_idle() {
+            Some(session) => Some(Ok(session)),
+            None => self.engine.open_reader(),
+        }
+    }
+
     fn take_idle(&self) -> Option<Box<dyn ReadSession>> {
         lock(&self.idle).sessions.pop().map(|(session, _)| session)
     }
 
-    fn put_back(&self, session: Box<dyn ReadSession>) {
+    pub fn put_back(&self, session: Box<dyn ReadSession>) {
         // One whose transaction could not be ended would show an old state for ever: closing ends it.
         if session.in_transaction() {
             return;
@@ -383,7 +388,10 @@ mod tests {
             return assert!(engine.is_ok());
         };
         let readers = Readers::new(Arc::new(engine), 1, 60_000.0);
-        let began = readers.read(|session| session.query_script("BEGIN"));
+        let began = readers.read(|session| match session.raw() {
+            Some(raw) => raw.run_script("BEGIN"),
+            None => Err(StoreError::closed()),
+        });
         assert!(began.is_some_and(|read| read.is_ok()));
         assert!(lock(&readers.idle).sessions.is_empty());
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::breaker::State;
 use crate::candle::ReadRows;
-use crate::engine::{NewestCandle, Series};
+use crate::engine::{NewestCandle, Progress, Series};
 use crate::error::{Code, StoreError};
 use crate::json_rows::JsonRows;
 use crate::tail_cache::Found;
@@ -83,6 +83,7 @@ pub enum Answer {
     Latest(Vec<NewestCandle>),
     Series(Vec<Series>),
     Found(StatementResult),
+    Copied(Progress),
 }
 
 /// A committed batch of candles.

@@ -285,7 +285,7 @@ mod tests {
         // Called off after its end: nobody must hear of it.
         old.call_off(called_off());
         let next = Arc::<Wanted>::default();
-        let notes = |session: &mut dyn ReadSession| session.query(&statement("notes"), None);
+        let notes = |session: &mut dyn ReadSession| session.query_only(&statement("notes"), None);
         assert!(
             next.run(session.as_mut(), age(PATIENCE), notes)?
                 .rows
@@ -303,7 +303,8 @@ mod tests {
             let caller = thread::spawn(move || other.call_off(called_off()));
             let _ = first.run(session.as_mut(), age(PATIENCE), |_| Ok(()));
             let second = Arc::<Wanted>::default();
-            let short = |session: &mut dyn ReadSession| session.query(&statement("notes"), None);
+            let short =
+                |session: &mut dyn ReadSession| session.query_only(&statement("notes"), None);
             assert!(second.run(session.as_mut(), age(PATIENCE), short).is_ok());
             assert!(caller.join().is_ok());
         }

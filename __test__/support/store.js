@@ -3,7 +3,7 @@
 // What nearly every test of a store needs: a file of its own, stores that are closed after the test, candles.
 
 const path = require('node:path');
-const { openStore } = require('candlestore');
+const { SqliteError, openStore } = require('candlestore');
 const { scratch } = require('./scratch.js');
 
 const TABLE = 'candles_15';
@@ -69,8 +69,31 @@ function all(store, symbol = SYMBOL, table = TABLE) {
 /** Matches a CandleStoreError by its facts, in toThrow() and toEqual(). */
 const failure = (facts) => expect.objectContaining({ name: 'CandleStoreError', ...facts });
 
+/**
+ * Matches the SqliteError of a raw handle by SQLite's name for it and by the facts of its cause, the CandleStoreError;
+ * `facts` are of the SqliteError itself.
+ */
+const sqliteFailure = (code, cause, facts = {}) =>
+  expect.objectContaining({
+    constructor: SqliteError,
+    name: 'SqliteError',
+    code,
+    cause: failure(cause),
+    ...facts,
+  });
+
+/** Matches what a raw handle throws when it cannot have the lock. */
+const locked = (cause) => sqliteFailure('SQLITE_BUSY', cause, { message: 'database is locked' });
+
+/** Matches an error of one of JavaScript's own classes, by its whole message. */
+const misuse = (Class, message) => expect.objectContaining({ constructor: Class, message });
+
+/** What a raw handle and its statements throw once it is closed. */
+const NOT_OPEN = misuse(TypeError, 'The database connection is not open');
+
 module.exports = {
   ALL,
+  NOT_OPEN,
   START,
   STEP,
   SYMBOL,
@@ -79,7 +102,10 @@ module.exports = {
   candle,
   candles,
   failure,
+  locked,
+  misuse,
   newFile,
   open,
+  sqliteFailure,
   timeOf,
 };

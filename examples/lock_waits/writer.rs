@@ -10,9 +10,10 @@ use candlestore::candle::{ROW, Rows};
 use candlestore::engine::sqlite::{Sqlite, configure_library};
 use candlestore::engine::{Engine, WriteSession};
 use candlestore::options::Options;
+use candlestore::rows::{KeptRows, SqlText};
 use candlestore::timeframe::Timeframe;
 use candlestore::turn::now;
-use candlestore::value::{Params, Statement, Value};
+use candlestore::value::Value;
 
 use crate::log::Log;
 use crate::ways::{Waiting, Way};
@@ -76,11 +77,9 @@ pub fn run(
 }
 
 fn pragma(session: &mut dyn WriteSession, pragma: &str) -> Result<String, Box<dyn Error>> {
-    let statement = Statement {
-        sql: format!("PRAGMA {pragma}"),
-        params: Params::default(),
-    };
-    let result = session.query(&statement, None)?;
+    let mut result = KeptRows::default();
+    let raw = session.raw().ok_or("no raw handle")?;
+    raw.run_plain(&SqlText::new(format!("PRAGMA {pragma}")), &[], &mut result)?;
     match result.rows.first().and_then(|row| row.first()) {
         Some(Value::Integer(number)) => Ok(number.to_string()),
         Some(Value::Text(text)) => Ok(text.clone()),

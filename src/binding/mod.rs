@@ -12,7 +12,9 @@
 mod bytes;
 mod environment;
 mod queries;
+mod raw;
 mod reads;
+mod rows;
 mod sink;
 mod stats;
 mod store;

@@ -1,15 +1,20 @@
 //! The native class behind a `CandleStore`: one method for each thing a handle does. Candles cross as packed doubles,
 //! statements as text and values, outcomes in bulk.
 
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use napi::Env;
-use napi::bindgen_prelude::{Float64Array, Float64ArraySlice, Function, Uint8ArraySlice, Unknown};
+use napi::bindgen_prelude::{
+    Buffer, Float64Array, Float64ArraySlice, Function, Uint8ArraySlice, Unknown,
+};
 use napi_derive::napi;
 use serde::Serialize;
 
 use super::queries::{LatestAnswer, SeriesAnswer};
+use super::raw::Sharing;
 use super::reads::{JsonAnswer, ReadMore, in_columns, json_answer};
 use super::sink::{CANDLES, JsSink};
 use super::value::Cell;
@@ -20,7 +25,7 @@ use crate::footprint;
 use crate::options::Options;
 use crate::queue::Priority;
 use crate::reply::{Answer, Event, Reply, Sink};
-use crate::store::{self, EnqueueOptions, Handle};
+use crate::store::{self, Alone, EnqueueOptions, Handle};
 use crate::value::{Params, Statement, StatementResult};
 
 /// Doubles of one settled call in `Settled.numbers`: id, kind, sequence, inserted, updated, unchanged, coalesced,
@@ -30,9 +35,35 @@ const SETTLED: usize = 11;
 #[napi]
 pub struct NativeStore {
     pub(super) handle: Arc<Handle>,
-    sink: Arc<JsSink>,
+    pub(super) sink: Arc<JsSink>,
     /// Rows of synchronous reads, kept to be filled again.
     pub(super) scratch: Mutex<ReadRows>,
+    /// What the caller's own statements share with JS.
+    pub(super) sharing: Rc<Sharing>,
+    env: napi::sys::napi_env,
+}
+
+/// What a handle takes outside of V8's memory, so that V8 collects those that nobody uses in time.
+const NATIVE_BYTES: i64 = 96 << 10;
+
+/// Tells V8 of native memory.
+fn adjust_memory(env: napi::sys::napi_env, bytes: i64) {
+    let mut now = 0;
+    // SAFETY: this is the thread of the environment, which lives as long as its objects.
+    unsafe { napi::sys::napi_adjust_external_memory(env, bytes, &raw mut now) };
+}
+
+impl NativeStore {
+    pub(super) fn of(env: &Env, handle: Arc<Handle>, sink: Arc<JsSink>) -> Self {
+        adjust_memory(env.raw(), NATIVE_BYTES);
+        Self {
+            env: env.raw(),
+            handle,
+            sink,
+            scratch: Mutex::default(),
+            sharing: Rc::default(),
+        }
+    }
 }
 
 /// What a statement gave back.
@@ -87,12 +118,6 @@ pub struct LaneDepth {
     pub rows: f64,
     pub bytes: f64,
     pub oldest_age_ms: f64,
-}
-
-#[napi(object, object_from_js = false)]
-pub struct DescriptionAnswer {
-    pub reader: bool,
-    pub readonly: bool,
 }
 
 /// What an upsert did.
@@ -207,11 +232,41 @@ impl NativeStore {
             )?))
         })?;
         environment::remember(&env, &handle, &sink)?;
-        Ok(Self {
-            handle,
-            sink,
-            scratch: Mutex::default(),
-        })
+        Ok(Self::of(&env, handle, sink))
+    }
+
+    /// Opens a database that the caller has to itself: a file, `:memory:`, a temporary one for an empty name, or the bytes of
+    /// a file.
+    #[napi(factory)]
+    pub fn open_alone(
+        env: Env,
+        name: String,
+        bytes: Option<Buffer>,
+        options: String,
+        timeout_ms: f64,
+        wake: Function<(), Unknown<'static>>,
+    ) -> napi::Result<Self> {
+        let sink = Arc::new(JsSink::new(&wake)?);
+        let handle = call(|| {
+            let database = match (&bytes, name.as_str()) {
+                (Some(bytes), _) => Alone::Bytes(bytes.to_vec()),
+                (None, ":memory:") => Alone::Memory,
+                (None, "") => Alone::Temporary,
+                (None, path) => Alone::File(Path::new(path)),
+            };
+            let options = Options {
+                timeframes: Vec::new(),
+                busy_timeout_ms: timeout_ms,
+                ..Options::from_json(&options)?
+            };
+            Ok(Arc::new(store::open_alone(
+                database,
+                &options,
+                sink.clone(),
+            )?))
+        })?;
+        environment::remember(&env, &handle, &sink)?;
+        Ok(Self::of(&env, handle, sink))
     }
 
     #[napi(getter)]
@@ -351,69 +406,9 @@ impl NativeStore {
         call(|| self.handle.flush(id as u64))
     }
 
-    #[napi]
-    pub fn describe(&self, sql: String) -> napi::Result<DescriptionAnswer> {
-        call(|| {
-            let found = self.handle.describe(&sql)?;
-            Ok(DescriptionAnswer {
-                reader: found.reader,
-                readonly: found.read_only,
-            })
-        })
-    }
-
-    #[napi]
-    pub fn query(
-        &self,
-        statement: GivenStatement,
-        most_rows: Option<u32>,
-    ) -> napi::Result<StatementAnswer> {
-        call(|| {
-            self.handle
-                .query(&statement.into(), most(most_rows))
-                .map(StatementAnswer::from)
-        })
-    }
-
-    #[napi]
-    pub fn query_read_only(
-        &self,
-        statement: GivenStatement,
-        most_rows: Option<u32>,
-    ) -> napi::Result<StatementAnswer> {
-        call(|| {
-            self.handle
-                .query_read_only(&statement.into(), most(most_rows))
-                .map(StatementAnswer::from)
-        })
-    }
-
-    #[napi]
-    pub fn execute(
-        &self,
-        statement: GivenStatement,
-        most_rows: Option<u32>,
-    ) -> napi::Result<StatementAnswer> {
-        call(|| {
-            self.handle
-                .execute(&statement.into(), most(most_rows))
-                .map(StatementAnswer::from)
-        })
-    }
-
     #[napi(getter)]
     pub fn read_only_in_transaction(&self) -> bool {
         self.handle.read_only_in_transaction()
-    }
-
-    #[napi]
-    pub fn query_script_read_only(&self, script: String) -> napi::Result<()> {
-        call(|| self.handle.query_script_read_only(&script))
-    }
-
-    #[napi]
-    pub fn execute_script(&self, script: String) -> napi::Result<()> {
-        call(|| self.handle.execute_script(&script))
     }
 
     /// Fills `into` with the rows of each table and then with what `stat_names` names.
@@ -547,6 +542,12 @@ impl NativeStore {
                         settled.json.push(json_answer(rows, found, 0));
                     }
                     Ok(Answer::Done) => row[1] = 4.0,
+                    Ok(Answer::Copied(progress)) => {
+                        row[1] = 9.0;
+                        row[2] = f64::from(progress.total_pages);
+                        row[3] = f64::from(progress.remaining_pages);
+                        row[4] = f64::from(u8::from(progress.is_held_up));
+                    }
                     Ok(Answer::Found(found)) => {
                         row[1] = 5.0;
                         row[10] = settled.found.len() as f64;
@@ -658,6 +659,7 @@ impl NativeStore {
 
 impl Drop for NativeStore {
     fn drop(&mut self) {
+        adjust_memory(self.env, -NATIVE_BYTES);
         self.sink.end();
         if self.handle.begin_close() {
             // Collected without close(): draining must not hold up the JS thread.

@@ -9,11 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Checkpoint, CommitState, Committed, Description, Engine, Interrupter, LockWait, NewestCandle,
-    ReadSession, SeriesEnds, Step, Stop, Touched, Upserted, WriteSession,
+    Checkpoint, CommitState, Committed, Engine, Interrupter, LockWait, NewestCandle, Ran,
+    RawSession, ReadSession, SeriesEnds, Step, Stop, Touched, Upserted, WriteSession,
 };
 use crate::candle::{CLUSTERS, CandleSink, CandleView, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Failure, Result, StoreError, Written};
+use crate::rows::{Cell, NoRows, RowSink, SqlText};
 use crate::timeframe::Timeframe;
 use crate::value::{Statement, StatementResult, Value};
 
@@ -387,6 +388,28 @@ fn pack((values, clusters): &Candle, rows: &mut ReadRows) {
     }
 }
 
+impl Session {
+    fn notes(&mut self, statement: &Statement) -> Result<StatementResult> {
+        self.pass(Point::Read)?;
+        match statement.sql.as_str() {
+            "notes" => Ok(StatementResult {
+                columns: vec!["note".to_owned()],
+                rows: self.data(|data| {
+                    data.notes
+                        .iter()
+                        .map(|note| vec![Value::Text(note.clone())])
+                        .collect()
+                }),
+                ..StatementResult::default()
+            }),
+            other => Err(StoreError::new(
+                Code::SqlError,
+                format!("unknown: {other:?}"),
+            )),
+        }
+    }
+}
+
 impl ReadSession for Session {
     fn scan(
         &mut self,
@@ -466,39 +489,12 @@ impl ReadSession for Session {
         Ok(lock(&self.state).commits - self.own_commits)
     }
 
-    fn query(&mut self, statement: &Statement, _: Option<usize>) -> Result<StatementResult> {
-        self.pass(Point::Read)?;
-        match statement.sql.as_str() {
-            "notes" => Ok(StatementResult {
-                columns: vec!["note".to_owned()],
-                rows: self.data(|data| {
-                    data.notes
-                        .iter()
-                        .map(|note| vec![Value::Text(note.clone())])
-                        .collect()
-                }),
-                ..StatementResult::default()
-            }),
-            other => Err(StoreError::new(
-                Code::SqlError,
-                format!("unknown: {other:?}"),
-            )),
-        }
-    }
-
     fn in_transaction(&self) -> bool {
         self.transaction.is_some()
     }
 
-    fn query_script(&mut self, _script: &str) -> Result<()> {
-        Ok(())
-    }
-
-    fn describe(&mut self, sql: &str) -> Result<Description> {
-        Ok(Description {
-            reader: sql == "notes",
-            read_only: sql == "notes",
-        })
+    fn raw(&mut self) -> Option<&mut dyn RawSession> {
+        None
     }
 
     fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>> {
@@ -525,16 +521,12 @@ impl ReadSession for Session {
     }
 
     /// `endless` runs until it is interrupted; `note x` is refused.
-    fn query_only(
-        &mut self,
-        statement: &Statement,
-        most_rows: Option<usize>,
-    ) -> Result<StatementResult> {
+    fn query_only(&mut self, statement: &Statement, _: Option<usize>) -> Result<StatementResult> {
         if statement.sql.starts_with("note ") {
             return Err(StoreError::new(Code::InvalidSql, "it writes"));
         }
         if statement.sql != "endless" {
-            return self.query(statement, most_rows);
+            return self.notes(statement);
         }
         self.interrupted.store(false, Ordering::SeqCst);
         self.pass(Point::Read)?;
@@ -695,11 +687,24 @@ impl WriteSession for Session {
 
     fn execute(
         &mut self,
-        statement: &Statement,
-        most_rows: Option<usize>,
+        text: &SqlText,
+        _params: &[Cell<'_>],
+        sink: &mut dyn RowSink,
         wait: &mut LockWait<'_>,
         steps: &mut Vec<Step>,
-    ) -> Result<StatementResult> {
+    ) -> Result<Ran> {
+        let statement = &Statement {
+            sql: text.sql.clone(),
+            params: Default::default(),
+        };
+        let mut give = |result: StatementResult| {
+            sink.columns(1, &|| result.columns.clone());
+            result.rows.iter().for_each(|row| sink.row(row));
+            Ran {
+                changes: result.changes,
+                last_insert_rowid: result.last_insert_rowid,
+            }
+        };
         match statement.sql.as_str() {
             "begin" => wait.begin(self)?,
             "commit" => {
@@ -711,21 +716,21 @@ impl WriteSession for Session {
                 steps.push(Step::RolledBack);
             }
             _ if self.in_transaction() => {
-                let ran = self.run(statement, most_rows);
+                let ran = self.run(statement, None);
                 if !self.in_transaction() {
                     steps.push(Step::RolledBack);
                 }
-                return ran;
+                return ran.map(give);
             }
             _ => {
                 wait.begin(self)?;
                 let ran = self
-                    .run(statement, most_rows)
+                    .run(statement, None)
                     .and_then(|ran| Ok((ran, self.commit()?)));
                 match ran {
                     Ok((result, committed)) => {
                         steps.push(Step::Committed(committed));
-                        return Ok(result);
+                        return Ok(give(result));
                     }
                     Err(error) => {
                         self.rollback();
@@ -734,7 +739,7 @@ impl WriteSession for Session {
                 }
             }
         }
-        Ok(StatementResult::default())
+        Ok(Ran::default())
     }
 
     fn execute_script(
@@ -748,11 +753,7 @@ impl WriteSession for Session {
             .map(str::trim)
             .filter(|sql| !sql.is_empty())
         {
-            let statement = Statement {
-                sql: sql.to_owned(),
-                params: Default::default(),
-            };
-            self.execute(&statement, None, wait, steps)?;
+            self.execute(&SqlText::new(sql), &[], &mut NoRows, wait, steps)?;
         }
         Ok(())
     }

@@ -7,10 +7,11 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::candle::{CandleSink, ReadRows, Rows, TimeRange};
 use crate::error::Result;
+use crate::rows::{Cell, RowSink, SqlText};
 use crate::timeframe::Timeframe;
 use crate::value::{Statement, StatementResult, Value};
 
@@ -97,18 +98,11 @@ pub trait ReadSession: Send {
     /// A number that changes when another session has committed; not when this one has.
     fn data_version(&mut self) -> Result<i64>;
 
-    /// Runs a statement that only reads.
-    fn query(&mut self, statement: &Statement, most_rows: Option<usize>)
-    -> Result<StatementResult>;
-
     /// Whether a transaction is open on this session.
     fn in_transaction(&self) -> bool;
 
-    /// Runs the statements of a script that only read, or control this session's own transaction.
-    fn query_script(&mut self, script: &str) -> Result<()>;
-
-    /// What a statement is, without running it.
-    fn describe(&mut self, sql: &str) -> Result<Description>;
+    /// The raw handle's way to this session; `None` where the database has no such handle.
+    fn raw(&mut self) -> Option<&mut dyn RawSession>;
 
     /// The newest row of every series, in the order of timeframe and symbol, packed as `read_candles` packs.
     fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>>;
@@ -169,13 +163,129 @@ pub struct NewestCandle {
     pub row: ReadRows,
 }
 
+/// What the raw handle does on a session beyond writing: the caller's own statements, prepared.
+pub trait RawSession {
+    /// Prepares a statement, and tells what it is.
+    fn describe(&mut self, text: &SqlText) -> Result<Description>;
+
+    /// Where the columns of a statement's rows come from.
+    fn origins(&mut self, text: &SqlText) -> Result<Vec<ColumnOrigin>>;
+
+    /// A statement's text with values in the places of its parameters.
+    fn expanded(&mut self, text: &SqlText, params: &[Cell<'_>]) -> Result<String>;
+
+    /// Begins to run a statement that only reads, in whatever state the session is. It holds its snapshot until `fetch` has
+    /// given its last row, `leave` is called or it fails.
+    fn begin_rows(&mut self, text: &SqlText, params: &[Cell<'_>]) -> Result<()>;
+
+    /// Runs a statement that only reads, gives its first rows, at most so many, and ends it.
+    fn first_rows(
+        &mut self,
+        text: &SqlText,
+        params: &[Cell<'_>],
+        most: usize,
+        sink: &mut dyn RowSink,
+    ) -> Result<()>;
+
+    /// Before a read outside a transaction: sees to it that it reads the newest commit, and keeps that snapshot for the next
+    /// read if they follow each other closely; true if one is kept, which is to be let go of soon.
+    fn keep_snapshot(&mut self) -> bool;
+
+    /// Lets go of a snapshot that is kept.
+    fn let_go(&mut self);
+
+    /// Gives the next rows of a statement that was begun, at most so many; true if they were the last.
+    fn fetch(&mut self, text: &SqlText, most: usize, sink: &mut dyn RowSink) -> Result<bool>;
+
+    /// Ends a statement before its last row.
+    fn leave(&mut self, text: &SqlText);
+
+    /// Ends a statement that nobody will use any more.
+    fn forget(&mut self, text: &SqlText);
+
+    /// Ends every statement that stands on a row.
+    fn leave_all(&mut self);
+
+    /// Runs a statement on a session that only reads or that nobody shares: it is not put into a transaction.
+    fn run_plain(
+        &mut self,
+        text: &SqlText,
+        params: &[Cell<'_>],
+        sink: &mut dyn RowSink,
+    ) -> Result<Ran>;
+
+    /// Runs the statements of a script in the same way.
+    fn run_script(&mut self, script: &str) -> Result<()>;
+
+    /// The first statement of a text, without the white space before it, and what is behind it; `None` where there
+    /// is none.
+    fn first_statement<'t>(&mut self, text: &'t str) -> Result<Option<(&'t str, &'t str)>>;
+
+    fn last_insert_rowid(&self) -> i64;
+
+    /// Whether what the caller reads depends on this very session: temporary objects, attached databases, changed pragmas.
+    fn has_own_state(&mut self) -> bool;
+
+    /// How long a statement is to wait for a lock, if a pragma has set it since this was last asked.
+    fn take_busy_timeout_ms(&mut self) -> Option<f64>;
+
+    /// Whether it has attached another database.
+    fn has_attached(&self) -> bool;
+
+    /// The bytes of a database file that holds what this session sees of `schema`.
+    fn serialize(&mut self, schema: &str) -> Result<Vec<u8>>;
+
+    /// Begins to copy what this session sees of `schema` into a file; there is one copy at a time with a number.
+    fn begin_backup(&mut self, number: u64, schema: &str, target: &Path) -> Result<()>;
+
+    /// Copies so many pages, all if negative.
+    fn step_backup(&mut self, number: u64, pages: i32) -> Result<Progress>;
+
+    /// Ends a copy.
+    fn end_backup(&mut self, number: u64);
+
+    /// Lets the caller do what may damage the file, or no longer.
+    fn set_defensive(&mut self, defensive: bool) -> Result<()>;
+}
+
+/// How far a copy is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub total_pages: u32,
+    pub remaining_pages: u32,
+    /// The target was locked by somebody else.
+    pub is_held_up: bool,
+}
+
+/// Where a column of a result comes from; what is no column of a table has a name only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ColumnOrigin {
+    pub name: Option<String>,
+    pub column: Option<String>,
+    pub table: Option<String>,
+    pub database: Option<String>,
+    pub kind: Option<String>,
+}
+
 /// What a statement is, without running it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Description {
+    pub kind: StatementKind,
     /// It gives rows.
     pub reader: bool,
-    /// It cannot change the database.
+    /// It makes no direct change to the file, as SQLite tells: true also for BEGIN and COMMIT.
     pub read_only: bool,
+    /// What it reads depends on the session that runs it, whatever that session's state is.
+    pub is_of_session: bool,
+    /// Names of the parameters by place, without their sign; none for `?`.
+    pub parameters: Vec<Option<String>>,
+}
+
+/// What a statement of the raw handle did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ran {
+    pub changes: u64,
+    pub last_insert_rowid: i64,
 }
 
 /// A commit, told from all others.
@@ -248,11 +358,12 @@ pub trait WriteSession: ReadSession {
     /// the lock by `wait` and is committed. What this does to transactions is added to `steps`, also when it fails.
     fn execute(
         &mut self,
-        statement: &Statement,
-        most_rows: Option<usize>,
+        text: &SqlText,
+        params: &[Cell<'_>],
+        sink: &mut dyn RowSink,
         wait: &mut LockWait<'_>,
         steps: &mut Vec<Step>,
-    ) -> Result<StatementResult>;
+    ) -> Result<Ran>;
 
     /// Runs the statements of a script one after the other, each as `execute` would.
     fn execute_script(

@@ -618,7 +618,7 @@ fn random_writes_end_as_their_order_of_acceptance_says(subject: &Subject) -> Res
             }
             2 => {
                 let before = model.clone();
-                handle.execute(&statement("begin"), None)?;
+                handle.execute(&statement("begin"))?;
                 let candles = random.candles();
                 handle.upsert(FRAME.0, SYMBOL, rows(&packed(&candles)))?;
                 model.extend(candles);
@@ -626,11 +626,11 @@ fn random_writes_end_as_their_order_of_acceptance_says(subject: &Subject) -> Res
                 handle.delete(FRAME.0, SYMBOL, range)?;
                 remove(&mut model, range);
                 if random.below(2) == 0 {
-                    handle.execute(&statement("rollback"), None)?;
+                    handle.execute(&statement("rollback"))?;
                     model = before;
                 } else {
                     enqueue(&mut random, &mut model)?;
-                    handle.execute(&statement("commit"), None)?;
+                    handle.execute(&statement("commit"))?;
                 }
             }
             _ => {}

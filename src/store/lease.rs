@@ -191,6 +191,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         *lock(&self.store.lease_owner) = None;
+        if let Some(session) = self.held.session().raw() {
+            session.leave_all();
+        }
         let writer = &self.store.writer;
         writer.tell_if_slow(self.kind, self.wanted, self.waited, Some(&self.sql));
     }

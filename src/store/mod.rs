@@ -12,15 +12,19 @@ pub mod tests;
 mod watch;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-pub use self::handle::{EnqueueOptions, Format, Handle, QueueStats, Selection, Stats};
-pub use self::registry::open;
+pub use self::handle::{
+    BackupStep, EnqueueOptions, Format, Handle, QueueStats, Selection, Side, Stats, Take,
+};
+pub use self::registry::{open, open_alone};
 use self::series_counts::SeriesCounts;
 pub use self::watch::ForeignChange;
 use crate::counts::Counts;
 use crate::engine::Engine;
+pub use crate::engine::sqlite::Alone;
 use crate::engine::sqlite::{Sqlite, configure_library};
 use crate::error::Result;
 use crate::options::Options;
@@ -37,6 +41,9 @@ pub struct Store {
     pub counts: Arc<Counts>,
     pub tails: Arc<TailCache>,
     series: SeriesCounts,
+    /// The callers' own statements have given the writing session what reading depends on: temporary objects, attached
+    /// databases, pragmas.
+    reads_at_writer: AtomicBool,
     /// Who keeps the writing session across calls, to recognise a thread that would wait for itself.
     lease_owner: Mutex<Option<LeaseOwner>>,
     /// Handles that are not closed.
@@ -65,6 +72,15 @@ impl Store {
         Ok(Self::on(Arc::new(Sqlite::open_memory(options)?), options))
     }
 
+    /// A database of one handle's own: no tables are made in it, and it is used in whatever journal mode it is.
+    fn open_alone(database: Alone<'_>, options: &Options) -> Result<Arc<Self>> {
+        configure_library();
+        let engine = Sqlite::open_alone(database, options);
+        let store = Self::on(Arc::new(engine), options);
+        store.writer.file_lock.be_reluctant();
+        Ok(store)
+    }
+
     /// A store on any engine.
     pub fn on(engine: Arc<dyn Engine>, options: &Options) -> Arc<Self> {
         let counts = Arc::new(Counts::new(engine.clone(), &options.timeframes));
@@ -76,6 +92,7 @@ impl Store {
             counts,
             tails,
             series: SeriesCounts::new(engine.clone()),
+            reads_at_writer: AtomicBool::new(false),
             engine,
             options: options.clone(),
             lease_owner: Mutex::default(),

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use once_cell::sync::Lazy;
 
-use super::{Handle, Store};
+use super::{Alone, Handle, Store};
 use crate::error::{Code, Result, StoreError};
 use crate::options::Options;
 use crate::reply::Sink;
@@ -17,6 +18,12 @@ use crate::writer::lock;
 type Stores = HashMap<Key, (PathBuf, Weak<Store>)>;
 
 static STORES: Lazy<Mutex<Stores>> = Lazy::new(Mutex::default);
+
+/// A session of this process has attached a database, or copied into one.
+pub static HAS_OTHER_FILES: AtomicBool = AtomicBool::new(false);
+
+/// Databases that one caller has to itself, by the path they were opened by. Locked after `STORES`.
+static ALONE: Mutex<Vec<(PathBuf, Weak<Store>)>> = Mutex::new(Vec::new());
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
@@ -71,7 +78,7 @@ pub fn open(location: &str, options: &Options, sink: Arc<dyn Sink>) -> Result<Ha
             .then(|| store.upgrade())
             .flatten()
     });
-    if known.is_none() {
+    if known.is_none() && !is_open_alone(&path) {
         foreign_library(&path)?;
     }
     if let Some(store) = known.filter(|store| attach(store)) {
@@ -94,6 +101,40 @@ pub fn open(location: &str, options: &Options, sink: Arc<dyn Sink>) -> Result<Ha
     Ok(Handle::new(store, sink))
 }
 
+/// Opens a database that one caller has to itself: it is shared with no other handle, also of this process.
+pub fn open_alone(database: Alone<'_>, options: &Options, sink: Arc<dyn Sink>) -> Result<Handle> {
+    // The caller may change its working folder.
+    let path = match &database {
+        Alone::File(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())),
+        _ => None,
+    };
+    let database = match &path {
+        Some(path) => Alone::File(path),
+        None => database,
+    };
+    let stores = lock(&STORES);
+    let mut alone = lock(&ALONE);
+    alone.retain(|(_, store)| store.strong_count() > 0);
+    if let Some(path) = &path {
+        let key = Key::of(path);
+        let is_ours = |(opened, store): &(PathBuf, Weak<Store>)| {
+            store.strong_count() > 0 && Key::of(opened) == key
+        };
+        if !stores.values().any(is_ours) && !alone.iter().any(is_ours) {
+            foreign_library(path)?;
+        }
+    }
+    drop(stores);
+    let store = Store::open_alone(database, options)?;
+    *lock(&store.handles) += 1;
+    let handle = Handle::alone(store.clone(), sink)?;
+    alone.extend(
+        path.as_ref()
+            .map(|path| (path.clone(), Arc::downgrade(&store))),
+    );
+    Ok(handle)
+}
+
 /// One handle more, unless the last one has gone and the store is ending.
 fn attach(store: &Store) -> bool {
     let mut handles = lock(&store.handles);
@@ -104,11 +145,25 @@ fn attach(store: &Store) -> bool {
     true
 }
 
+/// Whether a `Database` of this process has the file open: that is us, too.
+fn is_open_alone(path: &Path) -> bool {
+    let key = Key::of(path);
+    let alone = lock(&ALONE);
+    alone
+        .iter()
+        .any(|(opened, store)| store.strong_count() > 0 && Key::of(opened) == key)
+}
+
 /// Refuses a file that this process has open without us. POSIX locks belong to the process: when the other opener,
 /// such as a second SQLite library, closes its descriptor, ours are gone, and with them the safety of the file.
 #[cfg(target_os = "linux")]
 fn foreign_library(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
+
+    // What our own sessions have attached, or copy into, is open by us, too.
+    if HAS_OTHER_FILES.load(Ordering::Relaxed) {
+        return Ok(());
+    }
 
     let Ok(file) = std::fs::metadata(path) else {
         return Ok(());

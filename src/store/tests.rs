@@ -94,7 +94,7 @@ fn enqueue_as(
 }
 
 fn run(handle: &Handle, sql: &str) -> Result<()> {
-    handle.execute(&statement(sql), None).map(|_| ())
+    handle.execute(&statement(sql)).map(|_| ())
 }
 
 fn read(handle: &Handle, committed: bool) -> Result<Vec<i64>> {

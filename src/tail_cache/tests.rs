@@ -11,7 +11,7 @@ use super::{Committing, Found, Request, TailCache};
 use crate::candle::{CandleSink, ReadRows, TimeRange};
 use crate::engine::fake::{Fake, Point, full};
 use crate::engine::{
-    CommitState, Description, Engine, Interrupter, NewestCandle, ReadSession, SeriesEnds, Stop,
+    CommitState, Engine, Interrupter, NewestCandle, RawSession, ReadSession, SeriesEnds, Stop,
     WriteSession,
 };
 use crate::error::Result;
@@ -190,20 +190,12 @@ impl ReadSession for Meddled<'_, '_> {
         self.inner.data_version()
     }
 
-    fn query(&mut self, statement: &Statement, most: Option<usize>) -> Result<StatementResult> {
-        self.inner.query(statement, most)
-    }
-
     fn in_transaction(&self) -> bool {
         false
     }
 
-    fn query_script(&mut self, script: &str) -> Result<()> {
-        self.inner.query_script(script)
-    }
-
-    fn describe(&mut self, sql: &str) -> Result<Description> {
-        self.inner.describe(sql)
+    fn raw(&mut self) -> Option<&mut dyn RawSession> {
+        self.inner.raw()
     }
 
     fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>> {

@@ -135,6 +135,11 @@ struct Place {
 unsafe impl Send for Turn {}
 
 impl Turn {
+    /// Whether somebody has made the line of a database.
+    pub fn is_there(database: &Path) -> bool {
+        std::fs::canonicalize(database).is_ok_and(|database| beside(database).exists())
+    }
+
     /// Opens the line of a database, and makes it where there is none yet.
     pub fn open(database: &Path) -> io::Result<Self> {
         let (file, path) = open_beside(database)?;
@@ -380,8 +385,7 @@ impl Place {
 fn open_beside(database: &Path) -> io::Result<(File, PathBuf)> {
     let database = std::fs::canonicalize(database)?;
     let owned = std::fs::metadata(&database)?;
-    let mut path = OsString::from(database);
-    path.push("-candlestore-turn");
+    let path = beside(database);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -392,7 +396,13 @@ fn open_beside(database: &Path) -> io::Result<(File, PathBuf)> {
         .open(&path)?;
     // Only root may do this, and only root has to.
     let _ = fchown(&file, Some(owned.uid()), Some(owned.gid()));
-    Ok((file, path.into()))
+    Ok((file, path))
+}
+
+fn beside(database: PathBuf) -> PathBuf {
+    let mut path = OsString::from(database);
+    path.push("-candlestore-turn");
+    path.into()
 }
 
 /// Locks the file together with all others who come to the line: it keeps nobody out and tells their pids. It is a lock

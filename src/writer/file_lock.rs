@@ -3,6 +3,7 @@
 //! longer and longer and so favour newcomers. The line only orders the tries; SQLite's lock alone decides who writes.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -48,6 +49,8 @@ pub struct FileLock {
     /// Room that is left where there is no line to agree on it.
     room: Room,
     others: Mutex<Others>,
+    /// Does not line up before somebody has been in the way.
+    is_reluctant: AtomicBool,
 }
 
 /// The line of the file, opened when the lock is first wanted.
@@ -78,7 +81,18 @@ impl FileLock {
                 are_there: false,
                 looking: None,
             }),
+            is_reluctant: AtomicBool::new(false),
         }
+    }
+
+    /// From here on a line is made only when somebody is in the way: most databases have one writer, and need no file
+    /// beside them.
+    pub fn be_reluctant(&self) {
+        let is_made = match &*lock(&self.line) {
+            Line::Unopened(path) => Turn::is_there(path),
+            Line::Absent | Line::Open(_) => true,
+        };
+        self.is_reluctant.store(!is_made, Ordering::Relaxed);
     }
 
     pub fn numbers(&self) -> LockNumbers {
@@ -145,6 +159,10 @@ impl FileLock {
             }
             time = start.elapsed();
             if let Some(error) = give_up(Waited { time, attempts }) {
+                // Who stands before it in the line may be no more: SQLite's lock alone decides.
+                if !is_due && begin().is_ok() {
+                    break Ok(());
+                }
                 break Err(error.failure(Failure::Transient));
             }
             if is_due {
@@ -163,6 +181,12 @@ impl FileLock {
 
     fn turn_comes_within(&self, time: Duration, urgency: Urgency) -> bool {
         let mut line = lock(&self.line);
+        if self.is_reluctant.load(Ordering::Relaxed)
+            && time.is_zero()
+            && matches!(&*line, Line::Unopened(_))
+        {
+            return true;
+        }
         if let Line::Unopened(path) = &*line {
             // Without it nobody is ordered and everything else is as it should be.
             *line = Turn::open(path).map_or(Line::Absent, Line::Open);

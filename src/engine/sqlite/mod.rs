@@ -1,12 +1,17 @@
 //! SQLite behind the engine's seam: where a database is, how its file is checked and made ready, and how
 //! connections to it are opened and set up. What a connection does is in `session`.
 
+mod backup;
 mod checkpoint;
 mod failure;
 mod guard;
+mod hold;
 mod holder;
+mod pragma;
+mod prepared;
 mod query;
 mod raw;
+mod raw_session;
 mod scan;
 #[cfg(test)]
 mod scan_tests;
@@ -24,6 +29,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use once_cell::sync::OnceCell;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use self::failure::store_error;
@@ -50,11 +56,24 @@ pub struct Sqlite {
     options: Options,
     tables: Arc<[TableSql]>,
     without_rowid: OnceCell<Vec<bool>>,
+    is_alone: bool,
 }
 
 enum Location {
     File(PathBuf),
     Memory,
+    /// A file without a name that goes with its connection.
+    Temporary,
+    /// In memory, with what the bytes of a file say.
+    Bytes(Vec<u8>),
+}
+
+/// A database that one caller has to itself.
+pub enum Alone<'a> {
+    File(&'a Path),
+    Memory,
+    Temporary,
+    Bytes(Vec<u8>),
 }
 
 impl Sqlite {
@@ -79,6 +98,25 @@ impl Sqlite {
         Ok(Self::new(Location::Memory, ":memory:".to_owned(), options))
     }
 
+    /// A database of one caller's own, in whatever journal mode it is: nothing is looked at, and nothing made in it. Its
+    /// session opens it.
+    pub fn open_alone(database: Alone<'_>, options: &Options) -> Self {
+        let location = match database {
+            Alone::File(path) => Location::File(path.to_owned()),
+            Alone::Memory => Location::Memory,
+            Alone::Temporary => Location::Temporary,
+            Alone::Bytes(bytes) => Location::Bytes(bytes),
+        };
+        let name = match &location {
+            Location::File(path) => path.display().to_string(),
+            _ => ":memory:".to_owned(),
+        };
+        Self {
+            is_alone: true,
+            ..Self::new(location, name, options)
+        }
+    }
+
     fn new(location: Location, name: String, options: &Options) -> Self {
         let tables = options
             .timeframes
@@ -91,6 +129,7 @@ impl Sqlite {
             options: options.clone(),
             tables,
             without_rowid: OnceCell::new(),
+            is_alone: false,
         }
     }
 
@@ -177,11 +216,44 @@ impl Sqlite {
         let connection = match &self.location {
             Location::File(path) => Connection::open_with_flags(path, flags)?,
             Location::Memory => Connection::open_in_memory_with_flags(flags)?,
+            Location::Temporary => Connection::open_with_flags("", flags)?,
+            Location::Bytes(bytes) => {
+                let writable =
+                    (flags - OpenFlags::SQLITE_OPEN_READ_ONLY) | OpenFlags::SQLITE_OPEN_READ_WRITE;
+                let connection = Connection::open_in_memory_with_flags(writable)?;
+                backup::deserialize(&connection, bytes, self.options.read_only)?;
+                connection
+            }
         };
         connection.busy_timeout(Duration::ZERO)?;
         connection.set_prepared_statement_cache_capacity(128);
-        session::keep_wal(&connection);
+        // A text in double quotes is a name and nothing else (https://www.sqlite.org/quirks.html#dblquote).
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        if !self.is_alone {
+            session::keep_wal(&connection);
+        }
         Ok(connection)
+    }
+
+    /// The session of a database that is one caller's own.
+    fn open_own(&self) -> Result<Box<dyn WriteSession>> {
+        let told =
+            |error: rusqlite::Error| store_error(&format!("cannot open {}", self.name), &error);
+        let access = if self.options.read_only {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        } else if self.options.file_must_exist {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+        };
+        let connection = self.connect(access).map_err(told)?;
+        let mut session = Session::new(connection, self.tables.clone(), Vec::new());
+        session.is_alone = true;
+        session.is_read_only = self.options.read_only;
+        session.default_timeout_ms = self.options.busy_timeout_ms;
+        Ok(Box::new(session))
     }
 
     fn set_up(&self, connection: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
@@ -227,6 +299,7 @@ impl Sqlite {
             .map_err(told)?;
         self.set_synchronous(&connection).map_err(told)?;
         let mut session = Session::new(connection, self.tables.clone(), self.without_rowid());
+        session.default_timeout_ms = self.options.busy_timeout_ms;
         let connection = &session.connection;
         if matches!(self.location, Location::Memory) {
             schema::create(connection, &self.options.timeframes).map_err(told)?;
@@ -276,6 +349,9 @@ impl Sqlite {
 
 impl Engine for Sqlite {
     fn open_writer(&self) -> Result<Box<dyn WriteSession>> {
+        if self.is_alone {
+            return self.open_own();
+        }
         if self.options.read_only {
             return Err(StoreError::new(
                 Code::ReadOnly,
@@ -292,7 +368,7 @@ impl Engine for Sqlite {
     fn open_reader(&self) -> Option<Result<Box<dyn ReadSession>>> {
         match self.location {
             Location::File(_) => Some(self.retry(|| self.open_reading())),
-            Location::Memory => None,
+            _ => None,
         }
     }
 
@@ -303,28 +379,29 @@ impl Engine for Sqlite {
     fn lock_holder(&self) -> Option<u32> {
         match &self.location {
             Location::File(path) => holder::write_lock_holder(path),
-            Location::Memory => None,
+            _ => None,
         }
     }
 
     fn other_writers(&self) -> Option<Vec<u32>> {
         match &self.location {
             Location::File(path) => holder::other_writers(path),
-            Location::Memory => Some(Vec::new()),
+            _ => Some(Vec::new()),
         }
     }
 
     fn file(&self) -> Option<PathBuf> {
         match &self.location {
             Location::File(path) => Some(path.clone()),
-            Location::Memory => None,
+            _ => None,
         }
     }
 
     fn open_checkpoint(&self) -> Option<Result<Box<dyn Checkpoint>>> {
         match self.location {
-            Location::File(_) => Some(self.retry(|| self.open_checkpointing())),
-            Location::Memory => None,
+            // SQLite makes the checkpoints of a session that is alone.
+            Location::File(_) if !self.is_alone => Some(self.retry(|| self.open_checkpointing())),
+            _ => None,
         }
     }
 }

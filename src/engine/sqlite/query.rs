@@ -134,7 +134,12 @@ pub fn is_missing(table: &str, error: &rusqlite::Error) -> bool {
     let message = error.to_string();
     let named = message
         .split_once("no such table: ")
-        .and_then(|(_, named)| named.strip_prefix(table));
+        .and_then(|(_, named)| {
+            named
+                .strip_prefix("main.")
+                .unwrap_or(named)
+                .strip_prefix(table)
+        });
     // And not one whose name only begins so.
     named.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_'))
 }
@@ -174,7 +179,7 @@ pub fn series(connection: &Connection, timeframe: Timeframe) -> Result<Vec<Serie
         }))
     };
     let found = connection
-        .prepare_cached(&series_sql(&table))
+        .prepare_cached(&series_sql(&format!("main.{table}")))
         .and_then(|mut statement| {
             statement
                 .query_map([], ends)?
@@ -191,7 +196,7 @@ pub fn series(connection: &Connection, timeframe: Timeframe) -> Result<Vec<Serie
 pub fn count_series(connection: &Connection, timeframe: Timeframe, symbol: &str) -> Result<u64> {
     let table = timeframe.table();
     let counted = connection
-        .prepare_cached(&count_sql(&table))
+        .prepare_cached(&count_sql(&format!("main.{table}")))
         .and_then(|mut count| count.query_row([symbol], |row| row.get::<_, i64>(0)));
     match counted {
         Err(error) if is_missing(&table, &error) => Ok(0),
@@ -261,7 +266,10 @@ CREATE INDEX idx_candles_15_symbol_time ON candles_15(symbol, time)";
     fn series_are_listed_and_counted_by_a_narrow_index_in_either_schema() {
         for connection in [new_schema(), old_schema()] {
             let table = FRAME.table();
-            for sql in [series_sql(&table), count_sql(&table)] {
+            for sql in [
+                series_sql(&format!("main.{table}")),
+                count_sql(&format!("main.{table}")),
+            ] {
                 let plan = plan(&connection, &sql);
                 let touches: Vec<_> = plan.iter().filter(|line| line.contains(&table)).collect();
                 assert!(!touches.is_empty(), "{plan:?}");

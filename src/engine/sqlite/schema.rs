@@ -70,17 +70,19 @@ impl TableSql {
             let place = COLUMNS.iter().position(|known| *known == column);
             format!("?{}", place.unwrap_or_default() + 2)
         };
-        let series = "FROM".to_owned() + " " + &table + " WHERE symbol = ?1";
+        // The session may have temporary tables of the caller's, which come first where no database is named.
+        let main = format!("main.{table}");
+        let series = "FROM".to_owned() + " " + &main + " WHERE symbol = ?1";
         Self {
             timeframe,
             upsert: format!(
-                "INSERT INTO {table} (symbol, {columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+                "INSERT INTO {main} (symbol, {columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
                  ON CONFLICT (symbol, time) DO UPDATE SET {} WHERE {}",
                 to_columns(&excluded),
                 differs(&excluded)
             ),
             update: format!(
-                "UPDATE {table} SET {} WHERE symbol = ?1 AND time = ?2 AND ({})",
+                "UPDATE {main} SET {} WHERE symbol = ?1 AND time = ?2 AND ({})",
                 to_columns(&parameter),
                 differs(&parameter)
             ),
@@ -96,13 +98,13 @@ impl TableSql {
                 )
             }),
             last: format!("SELECT max(time) {series}"),
-            count: format!("SELECT count(*) FROM {table}"),
+            count: format!("SELECT count(*) FROM {main}"),
             delete: format!("DELETE {series} AND time < ?2 AND time > ?3"),
             exists: format!("SELECT 1 {series} AND time = ?2"),
             // A loose index scan: one seek per symbol instead of one step per row.
             symbols: format!(
-                "WITH RECURSIVE series (symbol) AS (SELECT min(symbol) FROM {table} UNION ALL \
-                 SELECT (SELECT min(symbol) FROM {table} WHERE symbol > series.symbol) FROM series WHERE series.symbol IS NOT NULL) \
+                "WITH RECURSIVE series (symbol) AS (SELECT min(symbol) FROM {main} UNION ALL \
+                 SELECT (SELECT min(symbol) FROM {main} WHERE symbol > series.symbol) FROM series WHERE series.symbol IS NOT NULL) \
                  SELECT symbol FROM series WHERE symbol IS NOT NULL"
             ),
             table,
@@ -118,7 +120,7 @@ impl TableSql {
 /// and is narrow enough to count by.
 fn create_table(timeframe: Timeframe) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {} (
+        "CREATE TABLE IF NOT EXISTS main.{} (
   id INTEGER PRIMARY KEY,
   symbol TEXT NOT NULL,
   time INTEGER NOT NULL,

@@ -1,6 +1,7 @@
 //! One SQLite connection as a session that reads and writes candles. It counts what its transactions add to the
 //! candle tables, so that the store knows their sizes without scanning them.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -9,7 +10,10 @@ use once_cell::sync::OnceCell;
 use rusqlite::hooks::{Action, Wal};
 use rusqlite::{Connection, ffi, params};
 
+use super::backup::Backup;
 use super::failure::{commit_error, store_error};
+use super::hold::Hold;
+use super::prepared::Prepared;
 use super::query;
 use super::raw::{RawStatement, Running};
 use super::scan::{Scan, Wanted, prepared};
@@ -19,10 +23,11 @@ use super::statement;
 use super::wal_index::WalIndex;
 use crate::candle::{CandleSink, ReadRows, Rows, TimeRange};
 use crate::engine::{
-    CommitState, Committed, Description, Interrupter, LockWait, NewestCandle, ReadSession,
+    CommitState, Committed, Interrupter, LockWait, NewestCandle, Ran, RawSession, ReadSession,
     SeriesEnds, Step, Stop, Touched, Upserted, WriteSession,
 };
 use crate::error::{Code, Failure, Result, StoreError};
+use crate::rows::{Cell, RowSink, SqlText};
 use crate::timeframe::Timeframe;
 use crate::value::{Statement, StatementResult, Value};
 
@@ -32,6 +37,15 @@ pub struct Session {
     scans: Vec<Scan>,
     upserts: Vec<Option<RawStatement>>,
     updates: Vec<Option<RawStatement>>,
+    begin: Option<RawStatement>,
+    commit: Option<RawStatement>,
+    data_version: Option<RawStatement>,
+    /// The caller's own statements.
+    pub(super) prepared: Prepared,
+    /// A snapshot kept for the next of them.
+    pub(super) hold: Hold,
+    /// Copies of the database that are being made.
+    pub(super) backups: HashMap<u64, Backup>,
     pub(super) connection: Connection,
     tables: Arc<[TableSql]>,
     without_rowid: Vec<bool>,
@@ -51,13 +65,31 @@ pub struct Session {
     /// SQLite has told of a commit since the last begin.
     has_written: Arc<AtomicBool>,
     /// Looked for when first asked for.
-    wal_index: Option<Option<WalIndex>>,
+    pub(super) wal_index: Option<Option<WalIndex>>,
     /// The newest commit when the open transaction began.
     before: Option<CommitState>,
+    /// The newest commit just after this session's last one.
+    last_own: Option<CommitState>,
     touched: Vec<Touched>,
     is_utf8: OnceCell<bool>,
     /// Open savepoints of a transaction that a SAVEPOINT began: releasing the first commits it.
     pub(super) savepoints: Option<Vec<String>>,
+    /// It is one caller's alone and knows nothing of candles.
+    pub(super) is_alone: bool,
+    pub(super) is_read_only: bool,
+    pub(super) watches_log: bool,
+    /// The caller has changed pragmas that reading depends on.
+    pub(super) has_pragmas: bool,
+    /// Whether there are temporary objects or attached databases; none when there never were.
+    pub(super) has_objects: Option<bool>,
+    /// The commit as of which the schema was last looked at.
+    pub(super) schema_seen: Option<CommitState>,
+    /// Whether there are views that tell of the session that reads them, as of a version of the schema.
+    pub(super) views: Option<(i64, bool)>,
+    /// How long a lock is waited for, if a pragma has set it, and if none has.
+    pub(super) busy_timeout_ms: Option<f64>,
+    pub(super) is_timeout_new: bool,
+    pub(super) default_timeout_ms: f64,
 }
 
 /// Asks SQLite to leave the -wal and -shm files in place when the last connection closes: a reader without
@@ -82,6 +114,12 @@ impl Session {
             scans: tables.iter().map(|_| Scan::default()).collect(),
             upserts: tables.iter().map(|_| None).collect(),
             updates: tables.iter().map(|_| None).collect(),
+            begin: None,
+            commit: None,
+            data_version: None,
+            prepared: Prepared::default(),
+            hold: Hold::default(),
+            backups: HashMap::new(),
             connection,
             tables,
             without_rowid,
@@ -95,9 +133,20 @@ impl Session {
             has_written: Arc::default(),
             wal_index: None,
             before: None,
+            last_own: None,
             touched: Vec::new(),
             is_utf8: OnceCell::new(),
             savepoints: None,
+            is_alone: false,
+            is_read_only: false,
+            watches_log: false,
+            has_pragmas: false,
+            has_objects: None,
+            schema_seen: None,
+            views: None,
+            busy_timeout_ms: None,
+            is_timeout_new: false,
+            default_timeout_ms: 0.0,
         }
     }
 
@@ -109,6 +158,7 @@ impl Session {
             .query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let seen = self.log_bytes.clone();
         let has_written = self.has_written.clone();
+        self.watches_log = true;
         self.connection.wal_hook(Some(move |wal: &mut Wal, pages| {
             if wal.name() == c"main" {
                 let bytes = u64::try_from(pages).unwrap_or(0) * u64::from(page);
@@ -192,6 +242,10 @@ impl Session {
 
     /// What the transaction that has just been committed did to the candle tables.
     pub(super) fn committed(&mut self) -> Committed {
+        if self.is_alone {
+            self.reset_counts();
+            return Committed::default();
+        }
         let committed = Committed {
             added: self
                 .added
@@ -205,12 +259,21 @@ impl Session {
             after: self.commit_state(),
             has_written: self.has_written.load(Ordering::Relaxed),
         };
+        // Somebody else may have committed since.
+        let number = |state: &Option<CommitState>| state.map(|state| state.number);
+        let own = number(&committed.before)
+            .map(|before| before.wrapping_add(u32::from(committed.has_written)));
+        self.last_own = committed.after.filter(|_| number(&committed.after) == own);
         self.reset_counts();
         committed
     }
 
     /// Sees, inside a transaction that has the write lock, whether somebody else has committed since the last one.
     fn note_foreign(&mut self) -> Result<()> {
+        // Nobody has, if the newest commit is still this session's last one; that is much quicker to see.
+        if self.before.is_some() && self.before == self.last_own {
+            return Ok(());
+        }
         let version = self.data_version()?;
         if self.version != Some(version) {
             self.foreign = true;
@@ -274,6 +337,16 @@ impl Session {
             timeframes.iter().map(count).collect::<Result<_>>()?,
         ))
     }
+}
+
+/// Runs a statement without parameters and rows.
+fn run_control(
+    slot: &mut Option<RawStatement>,
+    connection: &Connection,
+    sql: &str,
+) -> rusqlite::Result<()> {
+    let mut run = prepared(slot, connection, sql)?.start();
+    run.step().map(|_| ())
 }
 
 fn is_utf8(connection: &Connection) -> rusqlite::Result<bool> {
@@ -409,33 +482,26 @@ impl ReadSession for Session {
     }
 
     fn data_version(&mut self) -> Result<i64> {
-        let mut statement = self
-            .connection
-            .prepare_cached("PRAGMA data_version")
-            .map_err(|error| store_error("cannot read the data version", &error))?;
-        statement
-            .query_row([], |row| row.get(0))
-            .map_err(|error| store_error("cannot read the data version", &error))
-    }
-
-    fn query(
-        &mut self,
-        statement: &Statement,
-        most_rows: Option<usize>,
-    ) -> Result<StatementResult> {
-        statement::run(&self.connection, statement, most_rows)
+        let told = |error| store_error("cannot read the data version", &error);
+        let version = prepared(
+            &mut self.data_version,
+            &self.connection,
+            "PRAGMA data_version",
+        );
+        let mut version = version.map_err(told)?.start();
+        version.step().map_err(told)?;
+        match version.value(0) {
+            Value::Integer(version) => Ok(version),
+            _ => Ok(0),
+        }
     }
 
     fn in_transaction(&self) -> bool {
         !self.connection.is_autocommit()
     }
 
-    fn query_script(&mut self, script: &str) -> Result<()> {
-        statement::query_script(&self.connection, script)
-    }
-
-    fn describe(&mut self, sql: &str) -> Result<Description> {
-        statement::describe(&self.connection, sql)
+    fn raw(&mut self) -> Option<&mut dyn RawSession> {
+        Some(self)
     }
 
     fn newest(&mut self, timeframes: &[Timeframe]) -> Result<Vec<NewestCandle>> {
@@ -504,17 +570,22 @@ impl ReadSession for Session {
 
 impl WriteSession for Session {
     fn try_begin(&mut self) -> Result<()> {
-        if self.version.is_none() {
+        if self.version.is_none() && !self.is_alone {
             self.watch_changes()
                 .map_err(|error| store_error("cannot watch for changes", &error).not_written())?;
         }
-        self.connection
-            .prepare_cached("BEGIN IMMEDIATE")
-            .and_then(|mut begin| begin.execute([]))
-            .map_err(|error| {
-                store_error("cannot begin a write transaction", &error).not_written()
-            })?;
+        let begin = if self.is_read_only {
+            "BEGIN"
+        } else {
+            "BEGIN IMMEDIATE"
+        };
+        run_control(&mut self.begin, &self.connection, begin).map_err(|error| {
+            store_error("cannot begin a write transaction", &error).not_written()
+        })?;
         self.reset_counts();
+        if self.is_alone {
+            return Ok(());
+        }
         self.has_written.store(false, Ordering::Relaxed);
         self.before = self.commit_state();
         self.note_foreign()
@@ -634,12 +705,13 @@ impl WriteSession for Session {
 
     fn execute(
         &mut self,
-        given: &Statement,
-        most_rows: Option<usize>,
+        text: &SqlText,
+        params: &[Cell<'_>],
+        sink: &mut dyn RowSink,
         wait: &mut LockWait<'_>,
         steps: &mut Vec<Step>,
-    ) -> Result<StatementResult> {
-        statement::execute(self, given, most_rows, wait, steps).map_err(|error| self.judge(error))
+    ) -> Result<Ran> {
+        statement::execute(self, text, params, sink, wait, steps).map_err(|error| self.judge(error))
     }
 
     fn execute_script(
@@ -652,18 +724,18 @@ impl WriteSession for Session {
     }
 
     fn commit(&mut self) -> Result<Committed> {
-        self.connection
-            .prepare_cached("COMMIT")
-            .and_then(|mut commit| commit.execute([]))
+        run_control(&mut self.commit, &self.connection, "COMMIT")
             .map_err(|error| commit_error(&error))?;
         Ok(self.committed())
     }
 
     fn rollback(&mut self) {
         if !self.connection.is_autocommit() {
+            self.prepared.leave_all();
             // A failure here leaves the transaction open, which the caller sees by in_transaction().
             let _ = self.connection.execute_batch("ROLLBACK");
         }
+        self.note_rollback();
         self.reset_counts();
     }
 

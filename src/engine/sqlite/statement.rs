@@ -5,9 +5,12 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql};
 
 use super::failure::{commit_error, store_error};
+use super::pragma;
+use super::raw::RawStatement;
 use super::session::Session;
-use crate::engine::{Description, LockWait, ReadSession, StatementKind, Step, WriteSession};
-use crate::error::{Code, Result, StoreError};
+use crate::engine::{Committed, LockWait, Ran, ReadSession, StatementKind, Step, WriteSession};
+use crate::error::{Code, Failure, Result, StoreError};
+use crate::rows::{Cell, NoRows, RowSink, SqlText};
 use crate::value::{Statement, StatementResult, Value};
 
 impl ToSql for Value {
@@ -69,14 +72,6 @@ pub(super) fn control_kind(sql: &str) -> Option<StatementKind> {
     }
 }
 
-fn kind(sql: &str, statement: &rusqlite::Statement<'_>) -> StatementKind {
-    control_kind(sql).unwrap_or(if statement.readonly() {
-        StatementKind::Reads
-    } else {
-        StatementKind::Writes
-    })
-}
-
 /// Refuses what must not run inside a group of the queue: transaction control, PRAGMA, ATTACH, VACUUM, and more
 /// or less than one statement.
 pub fn check_queued(connection: &Connection, sql: &str) -> Result<()> {
@@ -102,17 +97,6 @@ pub(super) fn one_statement(connection: &Connection, sql: &str) -> Result<()> {
     Err(invalid(
         "the text contains more than one statement; use exec() or enqueueTransaction()",
     ))
-}
-
-pub fn describe(connection: &Connection, sql: &str) -> Result<Description> {
-    one_statement(connection, sql)?;
-    let statement = connection
-        .prepare_cached(sql)
-        .map_err(|error| store_error("cannot prepare the statement", &error).not_written())?;
-    Ok(Description {
-        reader: statement.column_count() > 0,
-        read_only: kind(sql, &statement) == StatementKind::Reads,
-    })
 }
 
 /// Runs one statement in whatever state the connection is.
@@ -232,87 +216,161 @@ pub fn run_counted(
     result
 }
 
+/// Runs a prepared statement, and tells what it changed.
+fn run_known(
+    session: &mut Session,
+    text: &SqlText,
+    params: &[Cell<'_>],
+    sink: &mut dyn RowSink,
+) -> Result<Ran> {
+    let before = session.connection.total_changes();
+    let known = session.prepared.get(&session.connection, text)?;
+    known.run(params, usize::MAX, sink)?;
+    Ok(Ran {
+        // SQLite keeps the number of an earlier statement after one that changes no rows.
+        changes: if session.connection.total_changes() == before {
+            0
+        } else {
+            session.connection.changes()
+        },
+        last_insert_rowid: session.connection.last_insert_rowid(),
+    })
+}
+
+/// Runs a prepared statement that may touch candle tables behind the counts' back, as `run_counted` does.
+fn run_known_counted(
+    session: &mut Session,
+    text: &SqlText,
+    params: &[Cell<'_>],
+    sink: &mut dyn RowSink,
+    names_candles: bool,
+) -> Result<Ran> {
+    let before = session.connection.total_changes();
+    let result = run_known(session, text, params, sink);
+    let triggered = match &result {
+        Ok(ran) => session.connection.total_changes() - before != ran.changes,
+        Err(_) => true,
+    };
+    if triggered || names_candles {
+        session.set_uncounted();
+    }
+    result
+}
+
 /// Runs one statement of the raw handle: outside a transaction a write gets the lock first and is committed.
 pub fn execute(
     session: &mut Session,
-    given: &Statement,
-    most_rows: Option<usize>,
+    text: &SqlText,
+    params: &[Cell<'_>],
+    sink: &mut dyn RowSink,
     wait: &mut LockWait<'_>,
     steps: &mut Vec<Step>,
-) -> Result<StatementResult> {
-    one_statement(&session.connection, &given.sql)?;
-    let told = |error| store_error("cannot prepare the statement", &error).not_written();
-    let kind = match control_kind(&given.sql) {
-        Some(kind) => kind,
-        None => kind(
-            &given.sql,
-            &*session
-                .connection
-                .prepare_cached(&given.sql)
-                .map_err(told)?,
-        ),
-    };
+) -> Result<Ran> {
+    if session.is_alone {
+        prepare(session, text, wait)?;
+    }
+    let known = session.prepared.get(&session.connection, text)?;
+    let (kind, names_candles) = (known.kind, known.names_candles);
+    let changes_objects = known.changes_objects;
+    let gives_rows = known.statement.column_count() > 0;
     let outside = !session.in_transaction();
     match kind {
+        // Nothing else has to know of it, and SQLite takes back what it did when a lock is in the way.
+        StatementKind::Writes if outside && session.is_alone && !gives_rows => {
+            let mut ran = Ran::default();
+            wait.step(&mut || {
+                ran = run_known(session, text, params, sink)?;
+                Ok(())
+            })?;
+            if changes_objects {
+                session.note_objects(&text.sql);
+            }
+            Ok(ran)
+        }
         StatementKind::Writes if outside => {
             wait.begin(session)?;
-            let result = run_counted(session, given, most_rows).and_then(|result| {
-                steps.push(Step::Committed(session.commit()?));
-                Ok(result)
+            let result = run_known_counted(session, text, params, sink, names_candles);
+            let result = result.and_then(|ran| {
+                steps.push(Step::Committed(commit(session, wait)?));
+                Ok(ran)
             });
             if result.is_err() {
                 session.rollback();
             }
+            if changes_objects {
+                session.note_objects(&text.sql);
+            }
             result
         }
+        // Nobody else may even read, where there is a rollback journal.
+        StatementKind::Begins if outside && session.is_alone && is_exclusive(&text.sql) => {
+            wait.step(&mut || run_known(session, text, params, sink).map(|_| ()))?;
+            Ok(session.nothing_changed())
+        }
         StatementKind::Begins if outside => {
-            // Any BEGIN takes the write lock now; the statement itself is only checked.
-            session
-                .connection
-                .prepare_cached(&given.sql)
-                .map_err(told)?;
+            // Any BEGIN takes the write lock now; the statement itself was only checked.
             wait.begin(session)?;
-            if let Some(name) = savepoint_name(&given.sql, "SAVEPOINT") {
-                if let Err(error) = run(&session.connection, given, most_rows) {
+            if let Some(name) = savepoint_name(&text.sql, "SAVEPOINT") {
+                if let Err(error) = run_known(session, text, params, sink) {
                     session.rollback();
                     return Err(error);
                 }
                 session.savepoints = Some(vec![name]);
             }
-            Ok(StatementResult::default())
+            Ok(session.nothing_changed())
         }
-        StatementKind::Controls => run_control(session, given, outside, steps),
+        StatementKind::Controls => {
+            run_control(session, &text.sql, outside, wait, steps)?;
+            Ok(session.nothing_changed())
+        }
         StatementKind::Unwrapped => {
             session.forget_wal_index();
-            let mut result = StatementResult::default();
-            wait.step(&mut || {
-                result = run(&session.connection, given, most_rows)?;
-                Ok(())
-            })?;
-            Ok(result)
+            pragma::run(session, text, sink, &mut |session, sink| {
+                let mut ran = Ran::default();
+                wait.step(&mut || {
+                    ran = run_known(session, text, params, sink)?;
+                    Ok(())
+                })?;
+                Ok(ran)
+            })
         }
-        StatementKind::Reads => run(&session.connection, given, most_rows),
+        StatementKind::Reads => run_known(session, text, params, sink),
         StatementKind::Begins => {
-            let result = run(&session.connection, given, most_rows)?;
-            if let Some(name) = savepoint_name(&given.sql, "SAVEPOINT") {
+            let ran = run_known(session, text, params, sink)?;
+            if let Some(name) = savepoint_name(&text.sql, "SAVEPOINT") {
                 session
                     .savepoints
                     .iter_mut()
                     .for_each(|open| open.push(name.clone()));
                 steps.push(Step::Savepoint(name));
             }
-            Ok(result)
+            Ok(ran)
         }
         StatementKind::Writes => {
-            let result = run_counted(session, given, most_rows);
+            let result = run_known_counted(session, text, params, sink, names_candles);
             // OR ROLLBACK and RAISE(ROLLBACK) end the transaction.
             if !session.in_transaction() {
                 session.rollback();
                 steps.push(Step::RolledBack);
             }
+            if changes_objects {
+                session.note_objects(&text.sql);
+            }
             result
         }
     }
+}
+
+/// Commits; with a rollback journal a reader of another program's may be in the way for a moment.
+fn commit(session: &mut Session, wait: &mut LockWait<'_>) -> Result<Committed> {
+    waiting(wait, || session.commit())
+}
+
+fn is_exclusive(sql: &str) -> bool {
+    let mut words = without_comments(sql).split_ascii_whitespace().skip(1);
+    words
+        .next()
+        .is_some_and(|word| word.trim_end_matches(';').eq_ignore_ascii_case("EXCLUSIVE"))
 }
 
 /// Whether a statement is a ROLLBACK of any kind.
@@ -324,62 +382,117 @@ pub fn rolls_back(sql: &str) -> bool {
     word.eq_ignore_ascii_case("ROLLBACK")
 }
 
-/// The name in `SAVEPOINT name`, `RELEASE [SAVEPOINT] name` or `ROLLBACK [TRANSACTION] TO [SAVEPOINT] name`,
-/// lower-case and without quotes.
-fn savepoint_name(sql: &str, word: &str) -> Option<String> {
-    let mut words = without_comments(sql)
-        .split(|letter: char| letter.is_ascii_whitespace() || letter == ';')
-        .filter(|found| !found.is_empty());
-    if !words.next()?.eq_ignore_ascii_case(word) {
+/// The first words of a text as SQLite reads them: bare ones in lower case, quoted ones as they are, without their quotes
+/// (https://www.sqlite.org/lang_keywords.html).
+struct Words<'t>(&'t str);
+
+impl Iterator for Words<'_> {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let rest = without_comments(self.0);
+        let first = rest.chars().next()?;
+        let closing = match first {
+            '"' | '\'' | '`' => Some(first),
+            '[' => Some(']'),
+            _ => None,
+        };
+        let Some(closing) = closing else {
+            let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '$');
+            let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+            let (word, behind) = rest.split_at(end.max(first.len_utf8()));
+            self.0 = behind;
+            return Some(word.to_ascii_lowercase());
+        };
+        let mut word = String::new();
+        let mut letters = rest.char_indices().skip(1).peekable();
+        while let Some((place, letter)) = letters.next() {
+            if letter != closing {
+                word.push(letter);
+                continue;
+            }
+            // A quote within quotes is written twice.
+            if closing != ']' && letters.next_if(|(_, next)| *next == closing).is_some() {
+                word.push(letter);
+                continue;
+            }
+            self.0 = &rest[place + letter.len_utf8()..];
+            return Some(word);
+        }
+        self.0 = "";
+        Some(word)
+    }
+}
+
+/// The name in `SAVEPOINT name`, `RELEASE [SAVEPOINT] name` or `ROLLBACK [TRANSACTION] TO [SAVEPOINT] name`, in lower case
+/// and without quotes.
+fn savepoint_name(sql: &str, statement: &str) -> Option<String> {
+    let mut words = Words(sql).peekable();
+    if !words.next()?.eq_ignore_ascii_case(statement) {
         return None;
     }
-    let mut to = !word.eq_ignore_ascii_case("ROLLBACK");
-    let mut noise = |found: &str| {
-        let known = ["TRANSACTION", "TO", "SAVEPOINT"]
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(found));
-        to |= found.eq_ignore_ascii_case("TO");
-        known
-    };
-    let name = words.find(|found| !noise(found));
-    let name = name.filter(|_| to)?;
-    Some(
-        name.trim_matches(['"', '\'', '`', '[', ']'])
-            .to_ascii_lowercase(),
-    )
+    if statement == "ROLLBACK" {
+        words.next_if(|word| word == "transaction");
+        words.next_if(|word| word == "to")?;
+    }
+    let mut name = words.next()?;
+    // A savepoint may be called savepoint.
+    if statement != "SAVEPOINT"
+        && name == "savepoint"
+        && let Some(next) = words.next()
+    {
+        name = next;
+    }
+    Some(name.to_ascii_lowercase())
 }
 
 fn run_control(
     session: &mut Session,
-    given: &Statement,
+    sql: &str,
     outside: bool,
+    wait: &mut LockWait<'_>,
     steps: &mut Vec<Step>,
-) -> Result<StatementResult> {
-    let rolls_back = rolls_back(&given.sql);
-    let control = |session: &mut Session, sql: &str| {
-        let ran = session
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut control| control.execute([]));
-        match ran {
-            Ok(_) => Ok(()),
-            Err(error) if rolls_back => Err(store_error("cannot roll back", &error)),
-            Err(error) => Err(commit_error(&error)),
+) -> Result<()> {
+    let rolls_back = rolls_back(sql);
+    let mut control = |session: &mut Session, sql: &str| {
+        let run = || {
+            let ran = session
+                .connection
+                .prepare_cached(sql)
+                .and_then(|mut control| control.execute([]));
+            match ran {
+                Ok(_) => Ok(()),
+                Err(error) if rolls_back => Err(store_error("cannot roll back", &error)),
+                Err(error) => Err(commit_error(&error)),
+            }
+        };
+        // Nobody has to be waited for to take everything back.
+        if rolls_back {
+            run()
+        } else {
+            waiting(wait, run)
         }
     };
-    control(session, &given.sql)?;
-    if let Some(name) = savepoint_name(&given.sql, "ROLLBACK") {
+    if rolls_back && savepoint_name(sql, "ROLLBACK").is_none() {
+        session.prepared.leave_all();
+    }
+    control(session, sql)?;
+    if let Some(name) = savepoint_name(sql, "ROLLBACK") {
         // Rows undone were counted when they were written.
         session.set_uncounted();
-        if let Some(open) = &mut session.savepoints {
-            let place = open.iter().rposition(|known| *known == name).unwrap_or(0);
+        if let Some(open) = &mut session.savepoints
+            && let Some(place) = open.iter().rposition(|known| *known == name)
+        {
             open.truncate(place + 1);
         }
+        session.note_rollback();
         steps.push(Step::RolledBackTo(name));
     }
-    if let Some(name) = savepoint_name(&given.sql, "RELEASE") {
+    if let Some(name) = savepoint_name(sql, "RELEASE") {
         if let Some(open) = &mut session.savepoints {
-            open.truncate(open.iter().rposition(|known| *known == name).unwrap_or(0));
+            if let Some(place) = open.iter().rposition(|known| *known == name) {
+                open.truncate(place);
+            }
             // The savepoint that began the transaction: SQLite would have committed without our BEGIN around it.
             if open.is_empty() {
                 control(session, "COMMIT")?;
@@ -396,7 +509,28 @@ fn run_control(
             steps.push(Step::Committed(committed));
         }
     }
-    Ok(StatementResult::default())
+    Ok(())
+}
+
+/// The first statement of a text, without the white space before it, and what is behind it.
+pub fn first_of<'t>(connection: &Connection, text: &'t str) -> Result<Option<(&'t str, &'t str)>> {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|letter: char| {
+            letter.is_ascii_whitespace() || matches!(letter, ';' | '\u{b}' | '\u{feff}')
+        });
+        let (statement, length) = RawStatement::prepare_first(connection, rest)
+            .map_err(|error| store_error("cannot prepare the statement", &error).not_written())?;
+        let (first, behind) = rest.split_at(length);
+        if statement.is_some() {
+            return Ok(Some((first, behind)));
+        }
+        // Comments are no statement, but something may follow; SQLite reads no further than a NUL.
+        if behind.is_empty() || length == 0 {
+            return Ok(None);
+        }
+        rest = behind;
+    }
 }
 
 /// Runs a script statement by statement, each prepared after the one before has run.
@@ -407,34 +541,70 @@ pub fn execute_script(
     steps: &mut Vec<Step>,
 ) -> Result<()> {
     let mut rest = script;
-    loop {
-        rest = without_comments(rest);
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let length = first_statement(&session.connection, rest)?;
-        let statement = Statement {
-            sql: rest[..length].to_owned(),
-            params: Default::default(),
-        };
-        execute(session, &statement, Some(0), wait, steps)?;
-        rest = &rest[length..];
-    }
-}
-
-/// Runs the statements of a script on a connection that only reads.
-pub fn query_script(connection: &Connection, script: &str) -> Result<()> {
-    let mut rest = without_comments(script);
-    while !rest.is_empty() {
-        let length = first_statement(connection, rest)?;
-        let statement = Statement {
-            sql: rest[..length].to_owned(),
-            params: Default::default(),
-        };
-        run(connection, &statement, Some(0))?;
-        rest = without_comments(&rest[length..]);
+    while let Some((sql, after)) = waiting(wait, || first_of(&session.connection, rest))? {
+        let text = SqlText::new(sql);
+        prepare(session, &text, wait)?;
+        let params = no_params(session, &text)?;
+        let ran = execute(session, &text, &params, &mut NoRows, wait, steps);
+        session.prepared.forget(&text);
+        ran?;
+        rest = after;
     }
     Ok(())
+}
+
+/// Runs the statements of a script as they are.
+pub fn run_script(session: &mut Session, script: &str) -> Result<()> {
+    let mut rest = script;
+    while let Some((sql, after)) = first_of(&session.connection, rest)? {
+        let text = SqlText::new(sql);
+        let params = no_params(session, &text)?;
+        let ran = run_plain(session, &text, &params, &mut NoRows);
+        session.prepared.forget(&text);
+        ran?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Prepares a statement where it is not yet.
+fn prepare(session: &mut Session, text: &SqlText, wait: &mut LockWait<'_>) -> Result<()> {
+    waiting(wait, || {
+        session.prepared.get(&session.connection, text).map(|_| ())
+    })
+}
+
+/// Does something that reads the schema: who opens or closes the file at that moment may be in the way.
+fn waiting<T>(wait: &mut LockWait<'_>, mut run: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut done = match run() {
+        Err(error) if error.failure == Failure::Transient => None,
+        done => return done,
+    };
+    wait.step(&mut || {
+        done = Some(run()?);
+        Ok(())
+    })?;
+    done.ok_or_else(|| invalid("nothing was done"))
+}
+
+/// In a script every parameter is NULL.
+fn no_params(session: &mut Session, text: &SqlText) -> Result<Vec<Cell<'static>>> {
+    let known = session.prepared.get(&session.connection, text)?;
+    Ok(vec![Cell::Null; known.parameters])
+}
+
+/// Runs a statement as it is.
+pub fn run_plain(
+    session: &mut Session,
+    text: &SqlText,
+    params: &[Cell<'_>],
+    sink: &mut dyn RowSink,
+) -> Result<Ran> {
+    if rolls_back(&text.sql) && savepoint_name(&text.sql, "ROLLBACK").is_none() {
+        // What stands on a row would keep the transaction's snapshot.
+        session.prepared.leave_all();
+    }
+    run_known(session, text, params, sink)
 }
 
 /// The length of the first statement in a text, as SQLite's own parser sees it.
@@ -490,7 +660,7 @@ mod tests {
     fn savepoints_are_known_by_name() {
         assert_eq!(
             savepoint_name("SAVEPOINT `A b`;", "SAVEPOINT").as_deref(),
-            Some("a")
+            Some("a b")
         );
         assert_eq!(
             savepoint_name("savepoint \"Xy\"", "SAVEPOINT").as_deref(),
@@ -507,6 +677,25 @@ mod tests {
                 "{sql}"
             );
         }
+        for sql in [
+            "savepoint /*x*/ \"A \"\"b;\" -- c",
+            "SAVEPOINT[a \"b;]",
+            "savepoint`a \"b;`;",
+        ] {
+            assert_eq!(
+                savepoint_name(sql, "SAVEPOINT").as_deref(),
+                Some("a \"b;"),
+                "{sql}"
+            );
+        }
+        assert_eq!(
+            savepoint_name("rollback/**/to/**/a;", "ROLLBACK").as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            savepoint_name("release savepoint savepoint", "RELEASE").as_deref(),
+            Some("savepoint")
+        );
         assert_eq!(savepoint_name("RELEASE a", "RELEASE").as_deref(), Some("a"));
         assert_eq!(
             savepoint_name("release savepoint A", "RELEASE").as_deref(),

@@ -126,7 +126,7 @@ impl Bench {
     }
 
     fn run(&self, sql: &str) -> Result<crate::value::StatementResult> {
-        self.handle.execute(&statement(sql), None)
+        self.handle.execute(&statement(sql))
     }
 
     fn counts(&self, exact: bool) -> Result<Vec<u64>> {

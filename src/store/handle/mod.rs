@@ -1,15 +1,17 @@
 //! What one caller has of a store: its life, from opening to closing. What can be done with it is told by topic in the
 //! files beside this one: `writes`, `reads`, `queries` (in the background, and lists of series), `raw` (the caller's own
-//! statements) and `numbers`.
+//! statements), `backup` and `numbers`.
 
+mod backup;
 mod numbers;
 mod queries;
 mod raw;
 mod reads;
 mod writes;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,9 +23,14 @@ use crate::error::{Code, Result, StoreError};
 use crate::reply::{Reply, Sink};
 use crate::timeframe::Timeframe;
 use crate::wanted::Outstanding;
-use crate::writer::{after_ms, lock};
+use crate::writer::{Asker, Held, Waited, after_ms, lock};
 
+use self::backup::Copying;
+use self::raw::Standing;
+
+pub use self::backup::BackupStep;
 pub use self::numbers::{QueueStats, Stats};
+pub use self::raw::{Side, Take};
 pub use self::reads::{Format, Selection};
 pub use self::writes::EnqueueOptions;
 
@@ -34,6 +41,18 @@ pub struct Handle {
     lease: Mutex<Option<Lease>>,
     /// The connection of `dbReadOnly`: one and the same, because `data_version` belongs to a connection.
     read_only: Mutex<Option<Box<dyn ReadSession>>>,
+    /// The session of a `Database`, which is its own for life; `None` for a handle on a store.
+    own: Option<Mutex<Option<Held>>>,
+    /// Statements that stand on a row, by number.
+    standing: Mutex<HashMap<u64, Standing>>,
+    /// A reading connection that keeps a snapshot for the next read.
+    kept: Mutex<Option<Box<dyn ReadSession>>>,
+    is_kept: AtomicBool,
+    backups: Mutex<HashMap<u64, Arc<Mutex<Copying>>>>,
+    /// How long a synchronous call waits for a lock: an option, until a pragma changes it.
+    busy_timeout_ms: Mutex<f64>,
+    /// Of the caller's last statement.
+    last_insert_rowid: AtomicI64,
     watch: Mutex<Option<Watch>>,
     /// Reads in the background.
     reads: Arc<Outstanding>,
@@ -46,16 +65,35 @@ impl Handle {
     pub(super) fn new(store: Arc<Store>, sink: Arc<dyn Sink>) -> Self {
         store.writer.add_listener(sink.clone());
         Self {
+            busy_timeout_ms: Mutex::new(store.options.busy_timeout_ms),
             store,
             sink,
             lease: Mutex::default(),
             read_only: Mutex::default(),
+            own: None,
+            standing: Mutex::default(),
+            kept: Mutex::default(),
+            is_kept: AtomicBool::new(false),
+            backups: Mutex::default(),
+            last_insert_rowid: AtomicI64::new(0),
             watch: Mutex::default(),
             reads: Arc::default(),
             closed: AtomicBool::new(false),
             ended: Mutex::new(false),
             has_ended: Condvar::new(),
         }
+    }
+
+    /// A handle that has the store and its writing session to itself.
+    pub(super) fn alone(store: Arc<Store>, sink: Arc<dyn Sink>) -> Result<Self> {
+        let held = store
+            .writer
+            .token
+            .take(Asker::Caller, Some(Instant::now()))?;
+        let held = held.ok_or_else(|| store.writer.timed_out(Waited::default()))?;
+        let mut handle = Self::new(store, sink);
+        handle.own = Some(Mutex::new(Some(held)));
+        Ok(handle)
     }
 
     pub fn is_open(&self) -> bool {
@@ -127,7 +165,13 @@ impl Handle {
 
     /// Ends an open transaction without its changes.
     pub fn abandon_lease(&self) {
+        lock(&self.standing).clear();
+        *lock(&self.kept) = None;
+        lock(&self.backups).clear();
         drop(lock(&self.lease).take());
+        if let Some(own) = &self.own {
+            drop(lock(own).take());
+        }
     }
 
     /// Ends the reads in the background: there is nobody left to tell.

@@ -44,7 +44,7 @@ impl Handle {
         }
     }
 
-    fn take_for_reading(&self) -> Result<Held> {
+    pub(super) fn take_for_reading(&self) -> Result<Held> {
         let start = Instant::now();
         match self
             .store

@@ -137,7 +137,7 @@ impl Handle {
     }
 
     pub(super) fn deadline(&self, start: Instant) -> Instant {
-        start + Duration::from_secs_f64(self.store.options.busy_timeout_ms / 1_000.0)
+        start + Duration::from_secs_f64(*lock(&self.busy_timeout_ms) / 1_000.0)
     }
 
     /// Takes the writing session for a synchronous call that began to wait at `start`, and adds to what it has
@@ -150,6 +150,10 @@ impl Handle {
 
     fn take_session(&self, start: Instant) -> Result<Held> {
         self.check_writable()?;
+        // An old snapshot would keep the log from starting over.
+        if self.is_kept() {
+            self.let_go();
+        }
         self.store.writer.end_pause();
         let token = &self.store.writer.token;
         if let Some(held) = token.try_take(Asker::Caller)? {

@@ -474,7 +474,7 @@ impl Driver {
     }
 
     fn execute(&self, number: usize, sql: &str) -> Result<u64> {
-        let told = self.handles[number].execute(&statement(sql), None);
+        let told = self.handles[number].execute(&statement(sql));
         told.map(|result| result.changes)
     }
 

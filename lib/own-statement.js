@@ -1,7 +1,7 @@
 'use strict';
 
-// A prepared statement of the raw handle, shaped like better-sqlite3's Statement: its text, what kind it is, and
-// how its parameters and rows look in JS.
+// The caller's own statements for the queue and for query(): one text and its parameters, an array or an object. Those of the
+// raw handles are in `handle/`.
 
 const { types } = require('node:util');
 const { shown } = require('./arguments');
@@ -64,68 +64,4 @@ function rowsAsObjects({ columns, rows }) {
   });
 }
 
-class Statement {
-  constructor(database, sql, run) {
-    if (typeof sql !== 'string') throw new TypeError('Expected first argument to be a string');
-    this.database = database;
-    this.source = sql;
-    this.reader = false;
-    this.readonly = false;
-    Object.defineProperty(this, '_run', { value: run, enumerable: false });
-    Object.defineProperty(this, '_mode', { value: 'objects', writable: true, enumerable: false });
-    Object.defineProperty(this, '_bound', { value: undefined, writable: true, enumerable: false });
-    Object.assign(this, run.describe(sql));
-  }
-
-  run(...parameters) {
-    const { changes, lastInsertRowid } = this._result(parameters, 0);
-    return { changes, lastInsertRowid };
-  }
-
-  get(...parameters) {
-    return this._rows(parameters, 1)[0];
-  }
-
-  all(...parameters) {
-    return this._rows(parameters, undefined);
-  }
-
-  *iterate(...parameters) {
-    yield* this.all(...parameters);
-  }
-
-  pluck(on = true) {
-    this._mode = on ? 'pluck' : 'objects';
-    return this;
-  }
-
-  raw(on = true) {
-    this._mode = on ? 'raw' : 'objects';
-    return this;
-  }
-
-  bind(...parameters) {
-    if (this._bound) throw new TypeError('The bind() method can only be invoked once per statement object');
-    this._bound = parameters;
-    return this;
-  }
-
-  _result(parameters, mostRows) {
-    if (this._bound && parameters.length > 0) {
-      throw new TypeError('This statement already has bound parameters');
-    }
-    return this._run.statement(statementOf(this.source, this._bound ?? parameters), mostRows, this.readonly);
-  }
-
-  _rows(parameters, mostRows) {
-    if (!this.reader) {
-      throw new TypeError('This statement does not return data. Use run() instead');
-    }
-    const result = this._result(parameters, mostRows);
-    if (this._mode === 'raw') return result.rows;
-    if (this._mode === 'pluck') return result.rows.map((row) => row[0]);
-    return rowsAsObjects(result);
-  }
-}
-
-module.exports = { Statement, ownStatement, rowsAsObjects, statementOf };
+module.exports = { ownStatement, rowsAsObjects };
