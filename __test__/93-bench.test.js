@@ -4,9 +4,11 @@
 // has to compare what it says it compares, and the chart has to show what was found.
 
 const { execFile } = require('node:child_process');
+const fs = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const { draw } = require('../bench/chart.js');
+const { scratch } = require('./support/scratch.js');
 
 const COMPARE = path.join(__dirname, '..', 'bench', 'compare.js');
 
@@ -40,6 +42,46 @@ test('an option that makes no sense is refused in one sentence', async () => {
     'no comparison is named like no such thing',
   );
   await expect(compare('--rounds', '0')).rejects.toThrow('--rounds must be a whole number, not 0');
+});
+
+describe('the comparison of the handles', () => {
+  const HANDLE = path.join(__dirname, '..', 'bench', 'handle.js');
+  const ORIGINAL = path.join(__dirname, '..', 'bench', 'original', 'node_modules', 'better-sqlite3');
+  const handle = (...options) => promisify(execFile)(process.execPath, [HANDLE, ...options]);
+
+  test('has all sides at the same durability, pages and cache, and keeps what it found', async () => {
+    const out = path.join(scratch(), 'handle.json');
+    await handle('--rounds', '1', '--only', 'pluck', '--database', ORIGINAL, '--out', out);
+    const { settings, rows } = JSON.parse(fs.readFileSync(out, 'utf8'));
+    expect(Object.keys(settings)).toHaveLength(3);
+    for (const { journal_mode, synchronous, page_size, cache_size } of Object.values(settings))
+      expect([journal_mode, synchronous, page_size, cache_size]).toEqual(['wal', 'normal', 8192, -16384]);
+    expect(rows.map(({ name }) => name)).toEqual(['get one number, pluck']);
+    for (const { rate, ratio } of rows[0].participants) {
+      expect(rate.median).toBeGreaterThan(0);
+      expect(ratio.median).toBeGreaterThan(0);
+    }
+  });
+
+  test('is not made of a handle that gives something else', async () => {
+    const other = path.join(scratch(), 'other.js');
+    fs.writeFileSync(
+      other,
+      `const Original = require(${JSON.stringify(ORIGINAL)});
+       module.exports = class extends Original {
+         prepare(sql) {
+           return super.prepare(sql.replace('SELECT price', 'SELECT price + 1'));
+         }
+       };`,
+    );
+    await expect(handle('--only', 'pluck', '--database', other)).rejects.toThrow(
+      'gives something else than better-sqlite3',
+    );
+  });
+
+  test('refuses a part that no row is named like', async () => {
+    await expect(handle('--only', 'no such row')).rejects.toThrow('no row is named like no such row');
+  });
 });
 
 describe('the chart', () => {

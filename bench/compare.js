@@ -17,6 +17,7 @@ const { compareMemory, NAME: MEMORY } = require('./memory.js');
 const { Files } = require('./files.js');
 const { Floor } = require('./floor.js');
 const { ForeignWriter } = require('./foreign-writer.js');
+const { machine } = require('./machine.js');
 const { SIDES, settingsOf } = require('./sides.js');
 const { show, showMemory, line } = require('./tables.js');
 
@@ -91,14 +92,6 @@ async function settings(files, schemas) {
     }
   return found;
 }
-
-const machine = () => ({
-  cpu: os.cpus()[0].model,
-  cores: os.cpus().length,
-  memoryGiB: Number((os.totalmem() / 2 ** 30).toFixed(1)),
-  kernel: `${os.type()} ${os.release()}`,
-  architecture: os.arch(),
-});
 
 const versions = (found) => ({
   node: process.versions.node,

@@ -77,4 +77,4 @@ function showMemory({ name, participants }) {
   );
 }
 
-module.exports = { line, show, showMemory, times };
+module.exports = { line, rateText, ratioText, show, showMemory, times };
