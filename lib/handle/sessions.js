@@ -353,8 +353,9 @@ class ReadOnlySession extends Session {
       shared.cells.fill(0, AT.rows, AT.renamed + 1);
       return undefined;
     }
+    if (kind > KINDS.writes) letAllGo();
     try {
-      return this.runner();
+      return this.read();
     } finally {
       if (kind > KINDS.writes || this.timer !== null) this.watch(sql);
     }
@@ -365,6 +366,7 @@ class ReadOnlySession extends Session {
   }
 
   runScript(text) {
+    letAllGo();
     const rest = this.isTooOld ? this.afterOld(text) : text;
     try {
       if (rest !== '') this.native.runScript(rest, true);

@@ -61,7 +61,7 @@ impl Session {
         // Where a statement stands on a row already the holder would only join its snapshot, which may be older.
         // SAFETY: the connection is open and the name NUL-terminated.
         let state = unsafe { ffi::sqlite3_txn_state(self.connection.handle(), c"main".as_ptr()) };
-        if before.is_none() || state != ffi::SQLITE_TXN_NONE {
+        if before.is_none() || self.in_transaction() || state != ffi::SQLITE_TXN_NONE {
             return false;
         }
         if self.hold.holder.is_none() {

@@ -101,7 +101,11 @@ impl Handle {
         mut run: impl FnMut(&mut dyn RawSession) -> Result<T>,
     ) -> Result<T> {
         if side == Side::Reading {
-            return self.on_read_only(|session| run(raw(session)?));
+            return self.on_read_only(|session| {
+                let session = raw(session)?;
+                session.let_go();
+                run(session)
+            });
         }
         if self.own.is_some() || self.reads_at_writer() {
             return self.on_writing_session(run);
@@ -342,6 +346,12 @@ impl Handle {
         if let Some(reader) = kept {
             self.put_back(reader);
         }
+        if let Some(session) = lock(&self.read_only)
+            .as_mut()
+            .and_then(|session| session.raw())
+        {
+            session.let_go();
+        }
     }
 
     /// Gives a reading connection back that may keep a snapshot.
@@ -371,10 +381,13 @@ impl Handle {
         self.on_read_only(|session| {
             let session = raw(session)?;
             if about.kind != StatementKind::Reads {
+                session.let_go();
                 let mut kept = KeptRows::default();
                 let ran = session.run_plain(text, params, &mut kept)?;
                 return Ok((ran, self.give(text, kept, 0, take, sink)));
             }
+            let is_kept = session.keep_snapshot();
+            self.is_kept.store(is_kept, Ordering::Relaxed);
             let is_done = begin(session, text, params, take, sink)?;
             let ran = self.stand(session, text, Standing::ReadOnly, is_done);
             Ok((ran, is_done))
@@ -517,7 +530,7 @@ impl Handle {
     /// Runs a script.
     pub fn run_script(&self, side: Side, script: &str) -> Result<()> {
         if side == Side::Reading {
-            return self.on_read_only(|session| raw(session)?.run_script(script));
+            return self.on_session(side, |session| session.run_script(script));
         }
         self.on_writer(script, |session, wait, steps| {
             session.execute_script(script, wait, steps)
