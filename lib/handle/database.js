@@ -8,6 +8,7 @@ const path = require('node:path');
 
 const binding = require('../native');
 const { backup } = require('./backup');
+const { checkBoolean } = require('./prepared');
 const { OwnSession } = require('./sessions');
 const { SqliteError, raw } = require('./sqlite-error');
 const { PRIVATE, Statement } = require('./statement');
@@ -199,11 +200,6 @@ function open(given, options) {
 function checkOption(options, key) {
   const value = key in options ? options[key] : false;
   if (typeof value !== 'boolean') throw new TypeError(`Expected the "${key}" option to be a boolean`);
-  return value;
-}
-
-function checkBoolean(value) {
-  if (typeof value !== 'boolean') throw new TypeError('Expected first argument to be a boolean');
   return value;
 }
 

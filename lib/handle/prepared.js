@@ -208,4 +208,4 @@ function checkBoolean(value) {
   return value;
 }
 
-module.exports = { Prepared };
+module.exports = { Prepared, checkBoolean };

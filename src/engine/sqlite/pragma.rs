@@ -153,10 +153,10 @@ pub fn run(
     }
     let ran = run(session, sink)?;
     session.after_pragma()?;
-    match pragma {
-        Some((name, Some(_))) if changes_reading(&name) => session.has_pragmas = true,
-        Some(_) => {}
-        None => session.note_objects(&text.sql),
+    if let Some((name, Some(_))) = pragma
+        && changes_reading(&name)
+    {
+        session.has_pragmas = true;
     }
     Ok(ran)
 }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::pragma;
 use super::raw::{RawStatement, Running};
-use super::statement::{control_kind, invalid, without_comments};
+use super::statement::{control_kind, invalid, names_candles, without_comments};
 use crate::engine::{Description, StatementKind};
 use crate::error::{Code, Result, StoreError};
 use crate::rows::{Cell, RowSink, SqlText};
@@ -139,7 +139,7 @@ impl Known {
         let statement = prepare_one(connection, sql)?;
         Ok(Self {
             kind: kind_of(sql, &statement),
-            names_candles: sql.to_ascii_lowercase().contains("candles_"),
+            names_candles: names_candles(sql),
             changes_objects: changes_objects(sql),
             parameters: statement.parameters().len(),
             shape: shape_of(&statement),
@@ -183,10 +183,7 @@ impl Known {
         self.check(params)?;
         let (mut shape, mut reprepared) = (self.shape, self.reprepared);
         let mut running = self.statement.start();
-        for (place, value) in params.iter().enumerate() {
-            let bound = running.bind(place as c_int + 1, *value);
-            bound.map_err(|error| store_error("cannot bind the parameters", &error))?;
-        }
+        bind_all(&mut running, params)?;
         let mut count = 0;
         while count < most {
             let has_row = running.step().map_err(|error| told(&error))?;
@@ -255,13 +252,18 @@ impl Known {
     pub fn expanded(&mut self, params: &[Cell<'_>]) -> Result<String> {
         self.check(params)?;
         let mut running: Running<'_> = self.statement.start();
-        for (place, value) in params.iter().enumerate() {
-            let bound = running.bind(place as c_int + 1, *value);
-            bound.map_err(|error| store_error("cannot bind the parameters", &error))?;
-        }
+        bind_all(&mut running, params)?;
         let text = running.row().expanded();
         text.ok_or_else(|| StoreError::new(Code::SqlError, "the statement is too long to be shown"))
     }
+}
+
+fn bind_all<'a>(running: &mut Running<'a>, params: &[Cell<'a>]) -> Result<()> {
+    for (place, value) in params.iter().enumerate() {
+        let bound = running.bind(place as c_int + 1, *value);
+        bound.map_err(|error| store_error("cannot bind the parameters", &error))?;
+    }
+    Ok(())
 }
 
 fn changes_objects(sql: &str) -> bool {

@@ -138,14 +138,19 @@ pub fn run(
     Ok(StatementResult {
         columns,
         rows,
-        // SQLite keeps the number of an earlier statement after one that changes no rows.
-        changes: if connection.total_changes() == before {
-            0
-        } else {
-            connection.changes()
-        },
+        changes: changes_since(connection, before),
         last_insert_rowid: connection.last_insert_rowid(),
     })
+}
+
+/// What the last statement changed itself, by what the total was before it.
+fn changes_since(connection: &Connection, before: u64) -> u64 {
+    // SQLite keeps the number of an earlier statement after one that changes no rows.
+    if connection.total_changes() == before {
+        0
+    } else {
+        connection.changes()
+    }
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, given: &Statement) -> Result<()> {
@@ -202,15 +207,36 @@ pub fn run_counted(
     given: &Statement,
     most_rows: Option<usize>,
 ) -> Result<StatementResult> {
+    let names_candles = names_candles(&given.sql);
+    counted(
+        session,
+        names_candles,
+        |result: &StatementResult| result.changes,
+        |session| run(&session.connection, given, most_rows),
+    )
+}
+
+/// Whether a text may touch candle tables by name.
+pub fn names_candles(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains("candles_")
+}
+
+/// Runs something, and sees whether it may have touched candle tables without the counts knowing.
+fn counted<T>(
+    session: &mut Session,
+    names_candles: bool,
+    changes: impl FnOnce(&T) -> u64,
+    run: impl FnOnce(&mut Session) -> Result<T>,
+) -> Result<T> {
     // What hooks do not see: REPLACE's deletions, DELETE without WHERE, DROP, statements undone half-way; and the
     // same in triggers, which is told by changes that are not the statement's own.
     let before = session.connection.total_changes();
-    let result = run(&session.connection, given, most_rows);
+    let result = run(session);
     let triggered = match &result {
-        Ok(result) => session.connection.total_changes() - before != result.changes,
+        Ok(done) => session.connection.total_changes() - before != changes(done),
         Err(_) => true,
     };
-    if triggered || given.sql.to_ascii_lowercase().contains("candles_") {
+    if triggered || names_candles {
         session.set_uncounted();
     }
     result
@@ -226,35 +252,13 @@ fn run_known(
     let before = session.connection.total_changes();
     let known = session.prepared.get(&session.connection, text)?;
     known.run(params, usize::MAX, sink)?;
+    if known.changes_objects {
+        session.note_objects(&text.sql);
+    }
     Ok(Ran {
-        // SQLite keeps the number of an earlier statement after one that changes no rows.
-        changes: if session.connection.total_changes() == before {
-            0
-        } else {
-            session.connection.changes()
-        },
+        changes: changes_since(&session.connection, before),
         last_insert_rowid: session.connection.last_insert_rowid(),
     })
-}
-
-/// Runs a prepared statement that may touch candle tables behind the counts' back, as `run_counted` does.
-fn run_known_counted(
-    session: &mut Session,
-    text: &SqlText,
-    params: &[Cell<'_>],
-    sink: &mut dyn RowSink,
-    names_candles: bool,
-) -> Result<Ran> {
-    let before = session.connection.total_changes();
-    let result = run_known(session, text, params, sink);
-    let triggered = match &result {
-        Ok(ran) => session.connection.total_changes() - before != ran.changes,
-        Err(_) => true,
-    };
-    if triggered || names_candles {
-        session.set_uncounted();
-    }
-    result
 }
 
 /// Runs one statement of the raw handle: outside a transaction a write gets the lock first and is committed.
@@ -271,9 +275,16 @@ pub fn execute(
     }
     let known = session.prepared.get(&session.connection, text)?;
     let (kind, names_candles) = (known.kind, known.names_candles);
-    let changes_objects = known.changes_objects;
     let gives_rows = known.statement.column_count() > 0;
     let outside = !session.in_transaction();
+    let mut write = |session: &mut Session| {
+        counted(
+            session,
+            names_candles,
+            |ran: &Ran| ran.changes,
+            |session| run_known(session, text, params, sink),
+        )
+    };
     match kind {
         // Nothing else has to know of it, and SQLite takes back what it did when a lock is in the way.
         StatementKind::Writes if outside && session.is_alone && !gives_rows => {
@@ -282,23 +293,17 @@ pub fn execute(
                 ran = run_known(session, text, params, sink)?;
                 Ok(())
             })?;
-            if changes_objects {
-                session.note_objects(&text.sql);
-            }
             Ok(ran)
         }
         StatementKind::Writes if outside => {
             wait.begin(session)?;
-            let result = run_known_counted(session, text, params, sink, names_candles);
+            let result = write(session);
             let result = result.and_then(|ran| {
                 steps.push(Step::Committed(commit(session, wait)?));
                 Ok(ran)
             });
             if result.is_err() {
                 session.rollback();
-            }
-            if changes_objects {
-                session.note_objects(&text.sql);
             }
             result
         }
@@ -347,14 +352,11 @@ pub fn execute(
             Ok(ran)
         }
         StatementKind::Writes => {
-            let result = run_known_counted(session, text, params, sink, names_candles);
+            let result = write(session);
             // OR ROLLBACK and RAISE(ROLLBACK) end the transaction.
             if !session.in_transaction() {
                 session.rollback();
                 steps.push(Step::RolledBack);
-            }
-            if changes_objects {
-                session.note_objects(&text.sql);
             }
             result
         }

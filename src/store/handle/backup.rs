@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::registry::HAS_OTHER_FILES;
+use super::raw::raw;
 use super::{Handle, Side};
-use crate::engine::{Progress, RawSession, ReadSession};
-use crate::error::{Code, Result, StoreError};
+use crate::engine::{RawSession, ReadSession};
+use crate::error::{Result, StoreError};
 use crate::reply::Answer;
 use crate::rows::{NoRows, SqlText};
 use crate::writer::lock;
@@ -28,10 +29,6 @@ pub enum Copying {
 pub struct BackupStep {
     pub number: u64,
     pub pages: i32,
-}
-
-fn raw_missing() -> StoreError {
-    StoreError::new(Code::SqliteOnly, "copies are there for SQLite only")
 }
 
 impl Handle {
@@ -52,7 +49,7 @@ impl Handle {
         let copying = match reader {
             Some(reader) => {
                 let mut reader = reader?;
-                let session = reader.raw().ok_or_else(raw_missing)?;
+                let session = raw(reader.as_mut())?;
                 if !is_own {
                     // The state that is copied is that of the first read.
                     for sql in ["BEGIN", "SELECT 1 FROM sqlite_schema LIMIT 1"] {
@@ -96,7 +93,8 @@ impl Handle {
         }
         self.store.readers.submit(Box::new(move |_| {
             let progress = match &mut *lock(&copying) {
-                Copying::Apart(Some(reader)) => stepped(reader.as_mut(), step),
+                Copying::Apart(Some(reader)) => raw(reader.as_mut())
+                    .and_then(|session| session.step_backup(step.number, step.pages)),
                 Copying::Apart(None) | Copying::Here => Err(StoreError::closed()),
             };
             reply.settle(progress.map(Answer::Copied));
@@ -119,9 +117,4 @@ impl Handle {
             }
         }
     }
-}
-
-fn stepped(reader: &mut dyn ReadSession, step: BackupStep) -> Result<Progress> {
-    let session = reader.raw().ok_or_else(raw_missing)?;
-    session.step_backup(step.number, step.pages)
 }

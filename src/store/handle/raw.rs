@@ -711,7 +711,8 @@ impl Handle {
     }
 }
 
-fn raw(session: &mut dyn ReadSession) -> Result<&mut dyn RawSession> {
+/// What the raw handle does on a session.
+pub(super) fn raw(session: &mut dyn ReadSession) -> Result<&mut dyn RawSession> {
     session
         .raw()
         .ok_or_else(|| StoreError::new(Code::SqliteOnly, "the raw handle is there for SQLite only"))
