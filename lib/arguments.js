@@ -6,6 +6,8 @@ const { CandleStoreError, invalidArgument } = require('./errors');
 
 const MOST_SYMBOL_CHARACTERS = 128;
 const MOST_LIMIT = 1_000_000;
+/** Key of the job's number in the options of a queued write: no name that a caller could give. */
+const JOB = Symbol('job');
 const PRIORITIES = ['live', 'backfill', 'maintenance'];
 
 /** Symbols already checked: collectors and servers use the same few over and over. */
@@ -102,11 +104,9 @@ function checkSignal(signal) {
   return signal;
 }
 
-function checkKeys(name, given, known) {
+function checkKeys(name, given, known, error = invalidArgument) {
   for (const key of Object.keys(given)) {
-    if (!known.includes(key)) {
-      throw invalidArgument(`there is no ${name}.${key}; known are ${known.join(', ')}`);
-    }
+    if (!known.includes(key)) throw error(`there is no ${name}.${key}; known are ${known.join(', ')}`);
   }
 }
 
@@ -120,6 +120,7 @@ function checkWriteOptions(options, more = []) {
   }
   return {
     priority,
+    job: options[JOB] ?? 0,
     signal: checkSignal(options.signal),
     timeoutMs: checkMilliseconds('timeoutMs', options.timeoutMs),
   };
@@ -133,6 +134,7 @@ function aborted(signal, written) {
 }
 
 module.exports = {
+  JOB,
   MOST_LIMIT,
   PRIORITIES,
   aborted,

@@ -48,6 +48,12 @@ class CandleStoreError extends Error {
   get name() {
     return 'CandleStoreError';
   }
+
+  /** What JSON.stringify makes of it: with the message, which it leaves out of errors. */
+  toJSON() {
+    const { name, message } = this;
+    return { name, message, ...this };
+  }
 }
 
 /** The error for what the native side threw or sent. */

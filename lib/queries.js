@@ -6,11 +6,11 @@
 const { setTimeout, clearTimeout } = require('node:timers');
 
 const args = require('./arguments');
+const { LONGEST_TIMER } = require('./clock');
 const { unpack } = require('./candle');
 const { CandleStoreError, invalidArgument, native } = require('./errors');
 const { ownStatement, rowsAsObjects } = require('./own-statement');
 
-const LONGEST_TIMER = 2 ** 31 - 1;
 const MOST_ROWS = 2 ** 32 - 1;
 
 class Queries {

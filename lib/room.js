@@ -2,10 +2,12 @@
 
 // Callers that wait for room in a full queue (option whenFull: 'wait'), first come first served. They are tried again
 // whenever something has been settled, and at a slow pace besides: another thread's writes may have made the room.
+// Each job of a supervisor has a line of its own: one that has used up its share must not hold up the others.
 
 const { setTimeout, clearTimeout } = require('node:timers');
 
 const { aborted } = require('./arguments');
+const { LONGEST_TIMER } = require('./clock');
 const { CandleStoreError } = require('./errors');
 
 const PACE_MS = 50;
@@ -13,7 +15,8 @@ const PACE_MS = 50;
 class Room {
   constructor(waits) {
     this.waits = waits;
-    this.line = [];
+    /** Who waits, by the number of the job; 0 is nobody's. */
+    this.lines = new Map();
     this.timer = null;
   }
 
@@ -21,8 +24,8 @@ class Room {
    * Runs `attempt` now or when there is room; rejects at the deadline or when the signal says so.
    * What it uses may change as soon as this has returned, unless `own` takes it over.
    */
-  async get(attempt, { signal, timeoutMs }, own) {
-    if (this.line.length === 0) {
+  async get(attempt, { signal, timeoutMs, job }, own) {
+    if (!this.lines.has(job)) {
       try {
         return attempt();
       } catch (error) {
@@ -33,7 +36,9 @@ class Room {
     return new Promise((resolve, reject) => {
       const waiter = { attempt, resolve, reject, leave: () => {} };
       const giveUp = (error) => {
-        this.line.splice(this.line.indexOf(waiter), 1);
+        const line = this.lines.get(job);
+        line.delete(waiter);
+        if (line.size === 0) this.lines.delete(job);
         waiter.leave();
         reject(error);
       };
@@ -49,42 +54,55 @@ class Room {
             },
           ),
         );
-      const timer = Number.isNaN(timeoutMs) ? undefined : setTimeout(late, Math.min(timeoutMs, 2 ** 31 - 1));
+      const timer = Number.isNaN(timeoutMs)
+        ? undefined
+        : setTimeout(late, Math.min(timeoutMs, LONGEST_TIMER));
       signal?.addEventListener('abort', abort, { once: true });
       waiter.leave = () => {
         clearTimeout(timer);
         signal?.removeEventListener('abort', abort);
       };
-      this.line.push(waiter);
+      if (!this.lines.has(job)) this.lines.set(job, new Set());
+      this.lines.get(job).add(waiter);
       this.pace();
     });
   }
 
-  /** Lets in whom there is room for, in their order. */
+  /** Lets in whom there is room for, in their order; of several lines one after the other. */
   retry() {
-    while (this.line.length > 0) {
-      const waiter = this.line[0];
-      let outcome;
-      try {
-        outcome = waiter.attempt();
-      } catch (error) {
-        if (error.code === 'QUEUE_FULL') return;
-        this.line.shift();
-        waiter.leave();
-        waiter.reject(error);
-        continue;
-      }
-      this.line.shift();
+    let waiting = [...this.lines];
+    while (waiting.length > 0) waiting = waiting.filter(([job, line]) => this.#letIn(job, line));
+  }
+
+  /** Lets in the first of a line; whether the next one is to be tried. */
+  #letIn(job, line) {
+    const [waiter] = line;
+    const settle = (how, value) => {
+      line.delete(waiter);
+      if (line.size === 0) this.lines.delete(job);
       waiter.leave();
-      waiter.resolve(outcome);
+      waiter[how](value);
+      return line.size > 0;
+    };
+    try {
+      return settle('resolve', waiter.attempt());
+    } catch (error) {
+      return error.code === 'QUEUE_FULL' ? false : settle('reject', error);
+    }
+  }
+
+  /** Sends away who waits in one line. */
+  reject(job, makeError) {
+    const line = this.lines.get(job) ?? [];
+    this.lines.delete(job);
+    for (const waiter of line) {
+      waiter.leave();
+      waiter.reject(makeError());
     }
   }
 
   rejectAll(makeError) {
-    for (const waiter of this.line.splice(0)) {
-      waiter.leave();
-      waiter.reject(makeError());
-    }
+    for (const job of [...this.lines.keys()]) this.reject(job, makeError);
     clearTimeout(this.timer);
     this.timer = null;
   }
@@ -94,7 +112,7 @@ class Room {
     this.timer ??= setTimeout(() => {
       this.timer = null;
       this.retry();
-      if (this.line.length > 0) this.pace();
+      if (this.lines.size > 0) this.pace();
     }, PACE_MS);
   }
 }

@@ -4,9 +4,10 @@
 // its outcomes settle promises. What waits for room in a full queue is in `room.js`, the raw handles in `handle/`.
 
 const { EventEmitter } = require('node:events');
-const { setInterval, clearInterval, setTimeout } = require('node:timers');
+const { setInterval, clearInterval } = require('node:timers');
 const { fileURLToPath } = require('node:url');
 
+const clock = require('./clock');
 const args = require('./arguments');
 const { ROW, unpack, unpackColumns } = require('./candle');
 const { databaseOn } = require('./handle/database');
@@ -27,6 +28,7 @@ const {
 const { Queries } = require('./queries');
 const { Room } = require('./room');
 const { ownStatement, rowsAsObjects } = require('./own-statement');
+const { tell } = require('./tell');
 const { Transaction } = require('./transaction');
 
 const DEFAULT_LIMIT = 100;
@@ -71,6 +73,9 @@ const sharedRows = new Float64Array(SHARED_ROWS * ROW);
 /** What callbacks do that must not keep a store from being collected; set by the class, whose privates they use. */
 let takeOutcomes;
 let lookForOthers;
+/** What other parts of the package need of a store. */
+let insideOf;
+let isStore;
 
 class CandleStore extends EventEmitter {
   #native;
@@ -322,8 +327,19 @@ class CandleStore extends EventEmitter {
     const push = (id, timeoutMs) => {
       const { values, count, footprints } = rows;
       const { bytes, used } = footprints;
-      const { priority } = options;
-      return this.#native.enqueueUpsert(minutes, symbol, values, count, bytes, used, id, priority, timeoutMs);
+      const { priority, job } = options;
+      return this.#native.enqueueUpsert(
+        minutes,
+        symbol,
+        values,
+        count,
+        bytes,
+        used,
+        id,
+        priority,
+        timeoutMs,
+        job,
+      );
     };
     return this.#enqueue(push, options, writtenRows, () => (rows = packed.copy()));
   }
@@ -334,7 +350,16 @@ class CandleStore extends EventEmitter {
     const { after, before } = checkRange(range);
     const checked = args.checkWriteOptions(options);
     const push = (id, timeoutMs) =>
-      this.#native.enqueueDelete(minutes, stored, after, before, id, checked.priority, timeoutMs);
+      this.#native.enqueueDelete(
+        minutes,
+        stored,
+        after,
+        before,
+        id,
+        checked.priority,
+        timeoutMs,
+        checked.job,
+      );
     return this.#enqueue(push, checked, writtenDelete);
   }
 
@@ -342,7 +367,7 @@ class CandleStore extends EventEmitter {
     const checked = args.checkWriteOptions(options);
     const statement = ownStatement(sql, params);
     const push = (id, timeoutMs) =>
-      this.#native.enqueueStatements([statement], id, checked.priority, timeoutMs);
+      this.#native.enqueueStatements([statement], id, checked.priority, timeoutMs, checked.job);
     return this.#enqueue(push, checked, ({ results: [result], ...outcome }) => ({
       ...outcome,
       ...statementOutcome(result),
@@ -359,7 +384,8 @@ class CandleStore extends EventEmitter {
         ? ownStatement(statement)
         : ownStatement(args.checkObject('statement', statement).sql, statement.params),
     );
-    const push = (id, timeoutMs) => this.#native.enqueueStatements(given, id, checked.priority, timeoutMs);
+    const push = (id, timeoutMs) =>
+      this.#native.enqueueStatements(given, id, checked.priority, timeoutMs, checked.job);
     return this.#enqueue(push, checked, (outcome) => {
       const results = outcome.results.map(statementOutcome);
       const changes = results.reduce((sum, result) => sum + result.changes, 0);
@@ -371,15 +397,15 @@ class CandleStore extends EventEmitter {
    * Hands a write to the queue, waiting for room where the options say so; `shape` makes the caller's result.
    * `own` is called before the write waits for room: after that only memory of its own may be used.
    */
-  async #enqueue(push, { signal, timeoutMs }, shape, own) {
+  async #enqueue(push, { signal, timeoutMs, job }, shape, own) {
     if (signal?.aborted) throw args.aborted(signal, 'no');
     // What the open transaction has gathered was accepted before this write.
     if (this.#transaction.open) this.#transaction.handOver();
-    const deadline = performance.now() + timeoutMs;
+    const deadline = clock.now() + timeoutMs;
     // Whoever waits for the outcome does so from the moment of acceptance: it may come, or be withdrawn, at once.
     const attempt = () => {
       const id = this.#pending.nextId();
-      const left = Number.isNaN(timeoutMs) ? NaN : Math.max(0, deadline - performance.now());
+      const left = Number.isNaN(timeoutMs) ? NaN : Math.max(0, deadline - clock.now());
       const sequence = native(() => push(id, left));
       const withdraw = () => {
         if (this.#native.withdraw(sequence)) this.#pending.reject(id, args.aborted(signal, 'no'));
@@ -388,7 +414,7 @@ class CandleStore extends EventEmitter {
       return { settled: this.#pending.wait(id, () => signal?.removeEventListener('abort', withdraw)) };
     };
     const { settled } = this.#room.waits
-      ? await this.#room.get(attempt, { signal, timeoutMs }, own)
+      ? await this.#room.get(attempt, { signal, timeoutMs, job }, own)
       : attempt();
     return shape(await settled);
   }
@@ -424,7 +450,7 @@ class CandleStore extends EventEmitter {
     }
     const kind = FORMATS.indexOf(format);
     const { signal, timeoutMs } = request;
-    const deadline = performance.now() + (timeoutMs ?? Infinity);
+    const deadline = clock.now() + (timeoutMs ?? Infinity);
     const start = (id) => this.#native.readCandlesLater(minutes, stored, from, to, most, kind, prefix, id);
     const read = await this.#queries.later(start, request);
     if (format === 'rows') return unpack(read.values, read.count, read.clusters, read.odd);
@@ -436,7 +462,7 @@ class CandleStore extends EventEmitter {
     const rows = await this.#readOne({
       ...again,
       signal,
-      timeoutMs: Math.max(0, deadline - performance.now()),
+      timeoutMs: Math.max(0, deadline - clock.now()),
     });
     return answerOfCandles(read, rows, most, series, prefix, suffix);
   }
@@ -573,27 +599,16 @@ class CandleStore extends EventEmitter {
   #emit(event, source) {
     if (event.name === 'candles') {
       const { minutes, symbol, from, to, count } = event;
-      this.#tell('candles', { table: `candles_${minutes}`, symbol, from, to, count, source });
+      tell(this, 'candles', { table: `candles_${minutes}`, symbol, from, to, count, source });
     } else if (event.name === 'store-error') {
-      this.#tell('store-error', fromNative(event.error));
+      tell(this, 'store-error', fromNative(event.error));
     } else if (event.name === 'breaker') {
       const error = event.error ? fromNative(event.error) : null;
-      this.#tell('breaker', { ...JSON.parse(event.facts), error });
+      tell(this, 'breaker', { ...JSON.parse(event.facts), error });
     } else if (event.facts) {
-      this.#tell(event.name, JSON.parse(event.facts));
+      tell(this, event.name, JSON.parse(event.facts));
     } else {
-      this.#tell(event.name);
-    }
-  }
-
-  #tell(name, ...told) {
-    try {
-      this.emit(name, ...told);
-    } catch (error) {
-      // A listener that throws must not keep others from being settled; its error is uncaught all the same.
-      setTimeout(() => {
-        throw error;
-      }, 0);
+      tell(this, event.name);
     }
   }
 
@@ -622,7 +637,7 @@ class CandleStore extends EventEmitter {
       changes = native(() => this.#native.foreignChanges());
     } catch (error) {
       // There is no call of anybody's to fail: it is told as what goes wrong in the background is.
-      this.#tell('store-error', error);
+      tell(this, 'store-error', error);
       return;
     }
     for (const event of changes) this.#emit(event, 'other');
@@ -643,6 +658,25 @@ class CandleStore extends EventEmitter {
     // For callbacks that must not keep a store from being collected.
     takeOutcomes = (store) => store.#take();
     lookForOthers = (store) => store.#lookForOthers();
+    isStore = (value) => typeof value === 'object' && value !== null && #native in value;
+    insideOf = (store) => ({
+      native: store.#native,
+      /** Takes back what a job's run has written and has not begun. */
+      withdraw: (job, makeError) => {
+        store.#room.reject(job, makeError);
+        for (const id of store.#native.withdrawJob(job)) store.#pending.reject(id, makeError());
+      },
+      inTransaction: () => store.#transaction.open || store.#native.inTransaction,
+      /** Asks by the queue whether the database takes a write: how long that had to wait, in milliseconds, or an error. */
+      probe: (timeoutMs) => {
+        const id = store.#pending.nextId();
+        const sequence = native(() => store.#native.probe(id, timeoutMs));
+        return {
+          answer: store.#pending.wait(id).then(({ queuedMs }) => queuedMs),
+          callOff: () => store.#native.withdraw(sequence),
+        };
+      },
+    });
   }
 }
 
@@ -786,4 +820,4 @@ function openStore(location, options = {}) {
   return new CandleStore(location, options);
 }
 
-module.exports = { CandleStore, openStore };
+module.exports = { CandleStore, insideOf, isStore, openStore };

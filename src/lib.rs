@@ -1,7 +1,7 @@
 //! candlestore keeps market candles in SQLite behind one serialized write queue per process.
 //!
 //! The layers, each using only those before it: values (`candle`, `json_text`, `rows`, `timeframe`, `value`, `error`, `options`),
-//! mechanisms (`queue`, `overtaking`, `retry`, `breaker`, `turn`, `counts`, `tail_cache`), the seam to databases (`engine`), the threads (`writer`, `reader`, `wanted`),
+//! mechanisms (`queue`, `jobs`, `overtaking`, `retry`, `breaker`, `turn`, `counts`, `tail_cache`), the seam to databases (`engine`), the threads (`writer`, `reader`, `wanted`),
 //! their composition (`store`), and the edge to Node (`binding`). ARCHITECTURE.md shows the ways through them.
 
 #![allow(
@@ -9,6 +9,7 @@
     reason = "an error carries the facts a person needs, is rare, and is moved a few times on its way out"
 )]
 
+mod beside;
 #[cfg(feature = "napi")]
 mod binding;
 pub mod breaker;
@@ -18,6 +19,7 @@ pub mod engine;
 pub mod error;
 pub mod footprint;
 pub mod histogram;
+pub mod jobs;
 pub mod json_rows;
 pub mod json_text;
 pub mod number_text;

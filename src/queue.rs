@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::histogram::milliseconds;
+use crate::jobs::{JobId, JobNumbers, Jobs, Load, Settled};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -35,6 +36,42 @@ const AGEING: Duration = Duration::from_secs(1);
 /// But only one in so many: when a long backfill has aged, live writes must not wait for all of it.
 const AGED_SHARE: u32 = 8;
 
+/// A write as it comes to the queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer {
+    pub priority: Priority,
+    pub accepted: Instant,
+    /// When the caller no longer wants it, unless it has begun.
+    pub deadline: Option<Instant>,
+    pub load: Load,
+    /// The job that it is counted for.
+    pub job: JobId,
+    /// It ends a pause.
+    pub is_urgent: bool,
+}
+
+impl Offer {
+    /// A write of nobody's, which waits as long as it takes; it takes no room yet.
+    pub fn new(priority: Priority, accepted: Instant) -> Self {
+        Self {
+            priority,
+            accepted,
+            deadline: None,
+            load: Load::default(),
+            job: 0,
+            is_urgent: priority == Priority::Live,
+        }
+    }
+
+    #[cfg(test)]
+    pub fn of(priority: Priority, accepted: Instant, rows: usize, bytes: usize) -> Self {
+        Self {
+            load: Load { rows, bytes },
+            ..Self::new(priority, accepted)
+        }
+    }
+}
+
 /// A write in the queue.
 #[derive(Debug)]
 pub struct Entry<C> {
@@ -46,6 +83,11 @@ pub struct Entry<C> {
     pub deadline: Option<Instant>,
     pub rows: usize,
     pub bytes: usize,
+    pub job: JobId,
+    /// For how long in all the way out had been barred when it came into its lane.
+    pub(crate) barred_before: Duration,
+    /// For how long somebody else's lock has kept it, up to when it left its lane.
+    pub kept: Duration,
     pub command: C,
 }
 
@@ -53,7 +95,10 @@ pub struct Entry<C> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
     Closed,
-    Full { rows: usize, bytes: usize },
+    /// So much waits.
+    Full(Load),
+    /// The job has used up its share, which is this.
+    FullShare(Load),
 }
 
 /// Writes and their rows.
@@ -151,8 +196,11 @@ struct Lane<C> {
 struct State<C> {
     lanes: [Lane<C>; 3],
     /// Room that is taken, by what waits and by what has begun.
-    rows: usize,
-    bytes: usize,
+    taken: Load,
+    jobs: Jobs,
+    /// For how long in all somebody else's lock has barred the way out, and since when it does.
+    barred: Duration,
+    barred_since: Option<Instant>,
     last_sequence: u64,
     /// Sequences that have left the lanes, begun or withdrawn, and whose callers have not been told yet.
     untold: BTreeSet<u64>,
@@ -174,8 +222,7 @@ pub struct Queue<C> {
     state: Mutex<State<C>>,
     /// Something was accepted or settled, or the queue was closed.
     changed: Condvar,
-    capacity_rows: usize,
-    capacity_bytes: usize,
+    capacity: Load,
 }
 
 impl<C> Queue<C> {
@@ -183,8 +230,10 @@ impl<C> Queue<C> {
         Self {
             state: Mutex::new(State {
                 lanes: Default::default(),
-                rows: 0,
-                bytes: 0,
+                taken: Load::default(),
+                jobs: Jobs::default(),
+                barred: Duration::ZERO,
+                barred_since: None,
                 last_sequence: 0,
                 untold: BTreeSet::new(),
                 accounts: Accounts::default(),
@@ -195,8 +244,10 @@ impl<C> Queue<C> {
                 closed: false,
             }),
             changed: Condvar::new(),
-            capacity_rows,
-            capacity_bytes,
+            capacity: Load {
+                rows: capacity_rows,
+                bytes: capacity_bytes,
+            },
         }
     }
 
@@ -207,34 +258,37 @@ impl<C> Queue<C> {
 
     /// Accepts a write and returns its sequence number. A single write larger than the whole queue is accepted
     /// when the queue is empty, or it could never be written.
-    pub fn push(
-        &self,
-        priority: Priority,
-        accepted: Instant,
-        deadline: Option<Instant>,
-        (rows, bytes): (usize, usize),
-        command: impl FnOnce(u64) -> C,
-    ) -> Result<u64, Refused> {
+    pub fn push(&self, offer: Offer, command: impl FnOnce(u64) -> C) -> Result<u64, Refused> {
+        let Offer {
+            priority,
+            accepted,
+            deadline,
+            load: Load { rows, bytes },
+            job,
+            is_urgent,
+        } = offer;
         let mut state = self.lock();
         if state.closed {
             return Err(Refused::Closed);
         }
-        let empty = state.rows == 0 && state.bytes == 0;
-        if !empty
-            && (state.rows + rows > self.capacity_rows || state.bytes + bytes > self.capacity_bytes)
+        let taken = state.taken;
+        if taken != Load::default()
+            && (taken.rows + rows > self.capacity.rows || taken.bytes + bytes > self.capacity.bytes)
         {
-            return Err(Refused::Full {
-                rows: state.rows,
-                bytes: state.bytes,
-            });
+            return Err(Refused::Full(taken));
         }
+        state
+            .jobs
+            .accept(job, offer.load, self.capacity)
+            .map_err(Refused::FullShare)?;
         state.last_sequence += 1;
         let sequence = state.last_sequence;
-        state.rows += rows;
-        state.bytes += bytes;
+        state.taken.rows += rows;
+        state.taken.bytes += bytes;
         state.with_deadline += usize::from(deadline.is_some());
-        state.urgent += u64::from(priority == Priority::Live);
+        state.urgent += u64::from(is_urgent);
         state.accounts.accepted.add(rows);
+        let barred_before = state.barred_until(accepted);
         let command = command(sequence);
         state.lanes[priority.place()].push_back(Entry {
             sequence,
@@ -243,10 +297,47 @@ impl<C> Queue<C> {
             deadline,
             rows,
             bytes,
+            job,
+            barred_before,
+            kept: Duration::ZERO,
             command,
         });
         self.wake(state);
         Ok(sequence)
+    }
+
+    /// From `since` on nothing can leave, because somebody else holds the file's lock; until the next `cut`, or `unbar`.
+    pub fn bar(&self, since: Instant) {
+        self.lock().barred_since.get_or_insert(since);
+    }
+
+    /// Since when somebody else's lock bars the way out, if it does.
+    pub fn barred_since(&self) -> Option<Instant> {
+        self.lock().barred_since
+    }
+
+    /// What keeps the writes, if anything does, is no lock.
+    pub fn unbar(&self, now: Instant) {
+        self.lock().unbar(now);
+    }
+
+    /// A new job, for whose writes waits for the lock of more than `threshold` count.
+    pub fn add_job(&self, threshold: Duration) -> JobId {
+        self.lock().jobs.add(threshold)
+    }
+
+    /// Forgets a job; its last numbers.
+    pub fn remove_job(&self, job: JobId) -> Option<JobNumbers> {
+        self.lock().jobs.remove(job)
+    }
+
+    pub fn job_numbers(&self, job: JobId) -> Option<JobNumbers> {
+        self.lock().jobs.numbers(job)
+    }
+
+    /// A job has written something that did not go through the queue.
+    pub fn book(&self, job: JobId, settled: Settled) {
+        self.lock().jobs.book(job, settled);
     }
 
     /// A place in the order of acceptance for a write that does not go through the queue.
@@ -264,6 +355,10 @@ impl<C> Queue<C> {
         loop {
             if !state.is_empty() {
                 return Work::Waiting;
+            }
+            // Nobody waits for a lock any more.
+            if state.barred_since.is_some() {
+                state.unbar(Instant::now());
             }
             if state.closed {
                 return Work::Finished;
@@ -342,6 +437,7 @@ impl<C> Queue<C> {
     /// The next writes to begin together, in their order; they are in flight until they have `ended`.
     pub fn cut(&self, cut: &Cut<'_>) -> Vec<Entry<C>> {
         let mut state = self.lock();
+        state.unbar(cut.now);
         let mut group: Vec<Entry<C>> = Vec::new();
         let (mut bytes, mut has_live) = (0, false);
         while group.len() < MOST_WRITES
@@ -360,7 +456,7 @@ impl<C> Queue<C> {
             bytes += next.bytes;
             has_live |= is_live;
             let place = next.priority.place();
-            group.extend(state.begin(place, is_aged));
+            group.extend(state.begin(place, is_aged, cut.now));
             if is_alone {
                 break;
             }
@@ -382,7 +478,7 @@ impl<C> Queue<C> {
             let (next, is_aged) = state.next(now, false)?;
             (next.priority.place(), is_aged)
         };
-        state.begin(place, is_aged)
+        state.begin(place, is_aged, now)
     }
 
     /// Puts writes that were begun but undone back to the front of their lanes, in their order.
@@ -392,6 +488,8 @@ impl<C> Queue<C> {
             state.untold.remove(&entry.sequence);
             state.accounts.in_flight.remove(entry.rows);
             state.with_deadline += usize::from(entry.deadline.is_some());
+            let mut entry = entry;
+            entry.barred_before = state.barred;
             state.lanes[entry.priority.place()].push_front(entry);
         }
         self.wake(state);
@@ -405,8 +503,11 @@ impl<C> Queue<C> {
     {
         let mut state = self.lock();
         for (entry, end) in writes {
-            state.rows -= entry.rows;
-            state.bytes -= entry.bytes;
+            let rows = match end {
+                End::Failed => None,
+                End::Committed { coalesced } => Some(entry.rows - coalesced),
+            };
+            state.free(entry, rows);
             let accounts = &mut state.accounts;
             accounts.in_flight.remove(entry.rows);
             match end {
@@ -466,11 +567,12 @@ impl<C> Queue<C> {
                 }
             }
         }
-        for entry in &withdrawn {
+        let now = Instant::now();
+        for entry in &mut withdrawn {
+            state.leaves(entry, now);
             state.untold.insert(entry.sequence);
             state.with_deadline -= usize::from(entry.deadline.is_some());
-            state.rows -= entry.rows;
-            state.bytes -= entry.bytes;
+            state.free(entry, None);
             state.accounts.failed.add(entry.rows);
             state.accounts.withdrawn.add(entry.rows);
         }
@@ -622,17 +724,50 @@ impl<C> State<C> {
         Some(aged.map_or((first, false), |aged| (aged, true)))
     }
 
-    fn begin(&mut self, place: usize, is_aged: bool) -> Option<Entry<C>> {
+    fn begin(&mut self, place: usize, is_aged: bool, now: Instant) -> Option<Entry<C>> {
         self.since_aged = if is_aged {
             1
         } else {
             self.since_aged.saturating_add(1)
         };
-        let entry = self.lanes[place].pop_front()?;
+        let mut entry = self.lanes[place].pop_front()?;
+        self.leaves(&mut entry, now);
         self.untold.insert(entry.sequence);
         self.accounts.in_flight.add(entry.rows);
         self.with_deadline -= usize::from(entry.deadline.is_some());
         Some(entry)
+    }
+
+    /// The room of a write is free again: so many of its rows were committed, or it was not written.
+    fn free(&mut self, entry: &Entry<C>, rows: Option<usize>) {
+        let load = Load {
+            rows: entry.rows,
+            bytes: entry.bytes,
+        };
+        self.taken.rows -= load.rows;
+        self.taken.bytes -= load.bytes;
+        let lock_wait = entry.kept;
+        self.jobs
+            .settle(entry.job, load, Settled { rows, lock_wait });
+    }
+
+    /// A write leaves its lane: what of its time there the way out was barred.
+    fn leaves(&self, entry: &mut Entry<C>, now: Instant) {
+        // It may have come a moment after the time of the cut.
+        let barred = self.barred_until(now).saturating_sub(entry.barred_before);
+        // It may have been known only later that the way was barred, from before it came.
+        entry.kept += barred.min(now.saturating_duration_since(entry.accepted));
+    }
+
+    /// For how long in all the way out had been barred at some time.
+    fn barred_until(&self, now: Instant) -> Duration {
+        let since = self.barred_since;
+        self.barred + since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn unbar(&mut self, now: Instant) {
+        self.barred = self.barred_until(now);
+        self.barred_since = None;
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry<C>> {
@@ -671,7 +806,7 @@ mod tests {
         at: Instant,
     ) -> u64 {
         queue
-            .push(priority, at, None, (10, 100), |_| name)
+            .push(Offer::of(priority, at, 10, 100), |_| name)
             .unwrap_or(0)
     }
 
@@ -758,20 +893,20 @@ mod tests {
             assert_ne!(push(&queue, Priority::Live, "x", now), 0);
         }
         assert!(matches!(
-            queue.push(Priority::Live, now, None, (1, 1), |_| "y"),
-            Err(Refused::Full { rows: 100, .. })
+            queue.push(Offer::of(Priority::Live, now, 1, 1), |_| "y"),
+            Err(Refused::Full(Load { rows: 100, .. }))
         ));
         let begun = queue.begin_next(now);
         assert!(
             queue
-                .push(Priority::Live, now, None, (1, 1), |_| "y")
+                .push(Offer::of(Priority::Live, now, 1, 1), |_| "y")
                 .is_err(),
             "begun is not done"
         );
         queue.ended(begun.iter().map(|entry| (entry, COMMITTED)));
         assert!(
             queue
-                .push(Priority::Live, now, None, (1, 1), |_| "y")
+                .push(Offer::of(Priority::Live, now, 1, 1), |_| "y")
                 .is_ok()
         );
     }
@@ -781,12 +916,12 @@ mod tests {
         let (queue, now) = (queue(), Instant::now());
         assert!(
             queue
-                .push(Priority::Live, now, None, (1_000, 1), |_| "big")
+                .push(Offer::of(Priority::Live, now, 1_000, 1), |_| "big")
                 .is_ok()
         );
         assert!(
             queue
-                .push(Priority::Live, now, None, (1, 1), |_| "small")
+                .push(Offer::of(Priority::Live, now, 1, 1), |_| "small")
                 .is_err()
         );
     }
@@ -795,7 +930,13 @@ mod tests {
     fn what_has_begun_is_neither_withdrawn_nor_expired() {
         let (queue, now) = (queue(), Instant::now());
         let first = queue
-            .push(Priority::Live, now, Some(now), (1, 1), |_| "a")
+            .push(
+                Offer {
+                    deadline: Some(now),
+                    ..Offer::of(Priority::Live, now, 1, 1)
+                },
+                |_| "a",
+            )
             .unwrap_or(0);
         let begun = queue.begin_next(now);
         assert!(queue.withdraw(first).is_none() && queue.expire(now).is_empty());
@@ -836,7 +977,7 @@ mod tests {
         push(&queue, Priority::Live, "a", now);
         queue.close();
         assert_eq!(
-            queue.push(Priority::Live, now, None, (1, 1), |_| "b"),
+            queue.push(Offer::of(Priority::Live, now, 1, 1), |_| "b"),
             Err(Refused::Closed)
         );
         assert_eq!(queue.wait_for_work(None), Work::Waiting);
@@ -912,10 +1053,112 @@ mod tests {
         );
     }
 
+    fn push_for(queue: &Queue<&'static str>, job: JobId, at: Instant) -> Result<u64, Refused> {
+        let offer = Offer {
+            job,
+            ..Offer::of(Priority::Live, at, 10, 100)
+        };
+        queue.push(offer, |_| "x")
+    }
+
+    #[test]
+    fn a_job_that_floods_is_refused_where_others_are_not() {
+        let (queue, now) = (queue(), Instant::now());
+        let flooding = queue.add_job(Duration::ZERO);
+        let quiet = queue.add_job(Duration::ZERO);
+        for _ in 0..3 {
+            assert!(push_for(&queue, flooding, now).is_ok());
+        }
+        let share = Load {
+            rows: 33,
+            bytes: 3_333,
+        };
+        assert_eq!(
+            push_for(&queue, flooding, now),
+            Err(Refused::FullShare(share))
+        );
+        assert!(push_for(&queue, quiet, now).is_ok());
+        assert!(push_for(&queue, 0, now).is_ok());
+        // Room is free again when something has ended, however it did.
+        let begun = queue.begin_next(now);
+        queue.ended(begun.iter().map(|entry| (entry, End::Failed)));
+        assert!(push_for(&queue, flooding, now).is_ok());
+        queue.withdraw_where(|entry| entry.job == flooding);
+        for _ in 0..3 {
+            assert!(push_for(&queue, flooding, now).is_ok());
+        }
+        let numbers = queue.job_numbers(flooding).unwrap_or_default();
+        assert_eq!((numbers.writes, numbers.failed), (4, 4));
+    }
+
+    #[test]
+    fn a_write_that_comes_a_moment_after_the_time_of_the_cut_has_not_waited() {
+        let (queue, start) = (queue(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let job = queue.add_job(Duration::ZERO);
+        queue.bar(at(0));
+        assert!(push_for(&queue, job, at(100)).is_ok());
+        let group = queue.cut(&Cut {
+            now: at(50),
+            bytes: 100,
+            live_only: false,
+            alone: &|_| false,
+        });
+        assert_eq!(group[0].kept, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_write_is_told_how_long_a_lock_has_kept_it_and_no_other_wait() {
+        let (queue, start) = (queue(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let job = queue.add_job(Duration::from_millis(50));
+        let cut = |ms| {
+            queue.cut(&Cut {
+                now: at(ms),
+                bytes: 100,
+                live_only: false,
+                alone: &|_| false,
+            })
+        };
+        let waited = |group: &[Entry<&str>]| group[0].kept.as_millis();
+        // Accepted before the way was barred, meanwhile, and at last when it was free.
+        for ms in [0, 30, 100] {
+            assert!(push_for(&queue, job, at(ms)).is_ok());
+            if ms == 0 {
+                queue.bar(at(20));
+                queue.bar(at(25));
+            }
+            if ms == 30 {
+                queue.unbar(at(90));
+            }
+        }
+        let first = cut(1_000);
+        assert_eq!(waited(&first), 70);
+        // Undone, and kept for as long again.
+        queue.put_back(first);
+        queue.bar(at(1_000));
+        let first = cut(1_005);
+        assert_eq!(waited(&first), 75);
+        let second = cut(1_006);
+        assert_eq!(waited(&second), 65);
+        let third = cut(1_007);
+        assert_eq!(waited(&third), 5);
+        let group: Vec<_> = [first, second, third].into_iter().flatten().collect();
+        queue.ended(group.iter().map(|entry| (entry, COMMITTED)));
+        let numbers = JobNumbers {
+            writes: 3,
+            lock_waits: 2,
+            at_once: 1,
+            rows: 30,
+            ..JobNumbers::default()
+        };
+        assert_eq!(queue.job_numbers(job), Some(numbers));
+    }
+
     #[test]
     fn a_write_without_rows_is_committed_and_not_coalesced() {
         let (queue, now) = (queue(), Instant::now());
-        let empty = queue.push(Priority::Live, now, None, (0, 1), |_| "empty");
+        let empty = queue.push(Offer::of(Priority::Live, now, 0, 1), |_| "empty");
         assert!(empty.is_ok());
         let begun = queue.begin_next(now);
         queue.ended(begun.iter().map(|entry| (entry, COMMITTED)));
@@ -963,9 +1206,15 @@ mod tests {
         let accept = |name: u64| {
             let priority = Priority::ALL[(name % 3) as usize];
             let deadline = name.is_multiple_of(7).then(Instant::now);
-            let weight = (1 + (name % 9) as usize, 10);
+            let rows = 1 + (name % 9) as usize;
             loop {
-                match queue.push(priority, Instant::now(), deadline, weight, |_| name) {
+                match queue.push(
+                    Offer {
+                        deadline,
+                        ..Offer::of(priority, Instant::now(), rows, 10)
+                    },
+                    |_| name,
+                ) {
                     Ok(sequence) => return sequence,
                     Err(_) => std::thread::yield_now(),
                 }

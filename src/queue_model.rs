@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
+use crate::jobs::Load;
 use crate::overtaking::Overtaking;
-use crate::queue::{Cut, End, Entry, Priority, Queue, Refused, Work};
+use crate::queue::{Cut, End, Entry, Offer, Priority, Queue, Refused, Work};
 use crate::sync::Mutex;
 use crate::testing::{FRAME, owned};
 
@@ -133,19 +134,23 @@ impl World {
             times: times.to_vec(),
         };
         loop {
-            let (weight, write) = ((times.len(), 1), write.clone());
+            let (rows, write) = (times.len(), write.clone());
             let accept = |sequence| {
                 let mut ledger = self.ledger.lock().unwrap();
                 ledger.accepted.insert(sequence, write.clone());
                 write
             };
-            match self
-                .queue
-                .push(priority, self.now(), deadline, weight, accept)
-            {
+            match self.queue.push(
+                Offer {
+                    deadline,
+                    ..Offer::of(priority, self.now(), rows, 1)
+                },
+                accept,
+            ) {
                 Ok(sequence) => return Some(sequence),
                 Err(Refused::Closed) => return None,
-                Err(Refused::Full { rows, .. }) => {
+                Err(Refused::FullShare(_)) => unreachable!("these writes are of no job"),
+                Err(Refused::Full(Load { rows, .. })) => {
                     assert!(rows > 0 && rows <= CAPACITY);
                     if let Some(oldest) = self.queue.oldest() {
                         assert!(self.queue.wait_settled(oldest, None));
@@ -300,11 +305,11 @@ impl World {
             };
             let pushed = self
                 .queue
-                .push(Priority::Live, self.now(), None, (1, 1), accept);
-            let full = Refused::Full {
+                .push(Offer::of(Priority::Live, self.now(), 1, 1), accept);
+            let full = Refused::Full(Load {
                 rows: CAPACITY,
                 bytes: CAPACITY,
-            };
+            });
             assert!(
                 if taken < CAPACITY {
                     pushed.is_ok()

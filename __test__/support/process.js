@@ -100,9 +100,10 @@ function startProgram(command, args, options) {
   };
 }
 
-/** Starts a function in another Node. */
-function startElsewhere(work, args = [], { nodeArgs = [], ...options } = {}) {
-  return startProgram(process.execPath, program(work, args, nodeArgs), { cwd: root, ...options });
+/** Starts a function in another Node; `through` as for `runElsewhere`. */
+function startElsewhere(work, args = [], { nodeArgs = [], through = [], ...options } = {}) {
+  const [command, ...rest] = [...through, process.execPath, ...program(work, args, nodeArgs)];
+  return startProgram(command, rest, { cwd: root, ...options });
 }
 
 /** A connection of Python's sqlite3 on `file`; statements run at once, each on its own unless BEGIN was sent. */

@@ -11,6 +11,8 @@
 
 mod bytes;
 mod environment;
+mod exclusive;
+mod jobs;
 mod queries;
 mod raw;
 mod reads;

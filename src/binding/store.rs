@@ -179,7 +179,7 @@ fn with_rows<T>(
     take(Rows::new(values, &footprint::texts(footprints)?)?)
 }
 
-fn enqueue_options(id: f64, priority: u32, timeout_ms: f64) -> EnqueueOptions {
+fn enqueue_options(id: f64, priority: u32, timeout_ms: f64, job: u32) -> EnqueueOptions {
     EnqueueOptions {
         id: id as u64,
         priority: Priority::ALL
@@ -187,6 +187,7 @@ fn enqueue_options(id: f64, priority: u32, timeout_ms: f64) -> EnqueueOptions {
             .copied()
             .unwrap_or(Priority::Live),
         timeout_ms: (!timeout_ms.is_nan()).then_some(timeout_ms),
+        job,
     }
 }
 
@@ -342,9 +343,10 @@ impl NativeStore {
         id: f64,
         priority: u32,
         timeout_ms: f64,
+        job: u32,
     ) -> napi::Result<f64> {
         call(|| {
-            let options = enqueue_options(id, priority, timeout_ms);
+            let options = enqueue_options(id, priority, timeout_ms, job);
             with_rows(&values, count, &footprints, footprints_used, |rows| {
                 self.handle.enqueue_upsert(minutes, &symbol, rows, options)
             })
@@ -366,6 +368,7 @@ impl NativeStore {
         id: f64,
         priority: u32,
         timeout_ms: f64,
+        job: u32,
     ) -> napi::Result<f64> {
         call(|| {
             let range = TimeRange::from_numbers(after, before);
@@ -374,7 +377,7 @@ impl NativeStore {
                     minutes,
                     &symbol,
                     range,
-                    enqueue_options(id, priority, timeout_ms),
+                    enqueue_options(id, priority, timeout_ms, job),
                 )
                 .map(|sequence| sequence as f64)
         })
@@ -387,11 +390,12 @@ impl NativeStore {
         id: f64,
         priority: u32,
         timeout_ms: f64,
+        job: u32,
     ) -> napi::Result<f64> {
         call(|| {
             let statements = statements.into_iter().map(Statement::from).collect();
             self.handle
-                .enqueue_statements(statements, enqueue_options(id, priority, timeout_ms))
+                .enqueue_statements(statements, enqueue_options(id, priority, timeout_ms, job))
                 .map(|sequence| sequence as f64)
         })
     }

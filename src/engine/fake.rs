@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::held_names::HeldNames;
 use super::{
     Checkpoint, CommitState, Committed, Engine, Interrupter, LockWait, NewestCandle, Ran,
-    RawSession, ReadSession, SeriesEnds, Step, Stop, Touched, Upserted, WriteSession,
+    RawSession, ReadSession, SeriesEnds, Step, Stop, Taking, Touched, Upserted, WriteSession,
 };
 use crate::candle::{CLUSTERS, CandleSink, CandleView, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Failure, Result, StoreError, Written};
@@ -120,6 +121,7 @@ struct State {
 pub struct Fake {
     state: Arc<Mutex<State>>,
     timeframes: Vec<Timeframe>,
+    names: HeldNames,
 }
 
 impl Fake {
@@ -127,6 +129,7 @@ impl Fake {
         Arc::new(Self {
             state: Arc::default(),
             timeframes: timeframes.to_vec(),
+            names: HeldNames::default(),
         })
     }
 
@@ -272,6 +275,10 @@ impl Engine for Fake {
 
     fn open_checkpoint(&self) -> Option<Result<Box<dyn Checkpoint>>> {
         None
+    }
+
+    fn take_name(&self, name: &str) -> Result<Taking> {
+        Ok(self.names.take(name))
     }
 }
 
@@ -795,6 +802,10 @@ impl WriteSession for Session {
 
     fn log_bytes(&self) -> u64 {
         0
+    }
+
+    fn rewrite(&mut self) -> Result<()> {
+        self.pass(Point::Probe)
     }
 
     fn probe(&mut self) -> Result<()> {

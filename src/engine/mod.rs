@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 pub mod fake;
+mod held_names;
 pub mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -38,6 +39,25 @@ pub trait Engine: Send + Sync {
 
     /// Opens a session that copies the log of commits into the database; `None` where there is no such log.
     fn open_checkpoint(&self) -> Option<Result<Box<dyn Checkpoint>>>;
+
+    /// One try to take a name, which has one holder at a time among all that use the database; the database is not written.
+    fn take_name(&self, name: &str) -> Result<Taking>;
+}
+
+/// What a try to take a name came to.
+pub enum Taking {
+    Taken(Box<dyn NameHold>),
+    /// Somebody else has it, and is told when it gives it back that it was asked for, as far as that is possible.
+    Held {
+        /// The process that has it, which may be this one, where that can be known.
+        by: Option<u32>,
+    },
+}
+
+/// A name that is held. It is free again when this is given back or dropped, and when the process dies.
+pub trait NameHold: Send {
+    /// Gives the name back; whether somebody has asked for it meanwhile.
+    fn give_back(self: Box<Self>) -> bool;
 }
 
 /// A session that copies the log of commits into the database while others write.
@@ -387,6 +407,9 @@ pub trait WriteSession: ReadSession {
 
     /// The size of the log of commits after this session's last one; 0 where there is none.
     fn log_bytes(&self) -> u64;
+
+    /// Writes something inside the open transaction that changes nothing.
+    fn rewrite(&mut self) -> Result<()>;
 
     /// Whether the storage takes a write: commits something that changes nothing. Fails as a write would.
     fn probe(&mut self) -> Result<()>;

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::thread;
 
 use tempfile::TempDir;
 
 use super::fake::Fake;
 use super::sqlite::Sqlite;
-use super::{Engine, ReadSession, Upserted, WriteSession};
+use super::{Engine, NameHold, ReadSession, Taking, Upserted, WriteSession};
 use crate::candle::{CLUSTERS, ROW, ReadRows, Rows, TimeRange};
 use crate::error::{Code, Failure, Result};
 use crate::options::Options;
@@ -113,6 +115,10 @@ on_every_engine!(
     a_writer_learns_of_commits_of_others,
     random_transactions_do_what_a_map_does,
     random_writes_end_as_their_order_of_acceptance_says,
+    a_name_has_one_holder_at_a_time,
+    names_do_not_mix,
+    a_hold_that_is_dropped_is_given_back,
+    of_many_that_try_at_once_one_gets_the_name,
 );
 
 fn read(session: &mut dyn ReadSession, range: TimeRange, limit: u32) -> Result<ReadRows> {
@@ -575,6 +581,7 @@ fn random_writes_end_as_their_order_of_acceptance_says(subject: &Subject) -> Res
             id,
             priority: Priority::ALL[random.below(3) as usize],
             timeout_ms: None,
+            job: 0,
         };
         let right = match random.below(40) {
             0 => {
@@ -687,5 +694,91 @@ fn every_series_is_listed_with_its_ends_and_counted(subject: &Subject) -> Result
     );
     assert!(!writer.in_transaction());
     assert_eq!(writer.count_series(FRAME, "C:C")?, 0);
+    Ok(())
+}
+
+fn taken(subject: &Subject, name: &str) -> Box<dyn NameHold> {
+    match subject.engine.take_name(name) {
+        Ok(Taking::Taken(hold)) => hold,
+        Ok(Taking::Held { by }) => panic!("{name} is held by {by:?}"),
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+fn holder(subject: &Subject, name: &str) -> Option<u32> {
+    match subject.engine.take_name(name) {
+        Ok(Taking::Held { by }) => by,
+        Ok(Taking::Taken(_)) => panic!("{name} is free"),
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+fn a_name_has_one_holder_at_a_time(subject: &Subject) -> Result<()> {
+    for _ in 0..3 {
+        let hold = taken(subject, "a");
+        for _ in 0..3 {
+            assert_eq!(holder(subject, "a"), Some(std::process::id()));
+        }
+        assert!(hold.give_back(), "it was asked for");
+        assert!(!taken(subject, "a").give_back(), "nobody has asked for it");
+    }
+    Ok(())
+}
+
+fn names_do_not_mix(subject: &Subject) -> Result<()> {
+    let long = ":".repeat(64);
+    let names = [
+        "a", "b", "a:b", "a%3Ab", "a.b", "a_b", "a-b", "..", "../a", "/", "-", "ä", "", &long,
+    ];
+    let holds: Vec<_> = names.iter().map(|name| taken(subject, name)).collect();
+    for name in names {
+        holder(subject, name);
+    }
+    for hold in holds {
+        assert!(hold.give_back());
+    }
+    Ok(())
+}
+
+fn a_hold_that_is_dropped_is_given_back(subject: &Subject) -> Result<()> {
+    drop(taken(subject, "a"));
+    let hold = taken(subject, "a");
+    let unwound = thread::scope(|scope| {
+        let holder = scope.spawn(move || {
+            let _hold = hold;
+            std::panic::resume_unwind(Box::new("the holder panics"));
+        });
+        holder.join()
+    });
+    assert!(unwound.is_err());
+    taken(subject, "a").give_back();
+    Ok(())
+}
+
+fn of_many_that_try_at_once_one_gets_the_name(subject: &Subject) -> Result<()> {
+    const THREADS: u32 = 4;
+    const TURNS: u32 = 100;
+    let is_held = AtomicBool::new(false);
+    let turns = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut own = 0;
+                while own < TURNS {
+                    let Ok(Taking::Taken(hold)) = subject.engine.take_name("a") else {
+                        thread::yield_now();
+                        continue;
+                    };
+                    assert!(!is_held.swap(true, SeqCst), "two have it");
+                    thread::yield_now();
+                    assert!(is_held.swap(false, SeqCst), "two have had it");
+                    own += 1;
+                    turns.fetch_add(1, SeqCst);
+                    hold.give_back();
+                }
+            });
+        }
+    });
+    assert_eq!(turns.load(SeqCst), THREADS * TURNS);
     Ok(())
 }

@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 pub use self::handle::{
-    BackupStep, EnqueueOptions, Format, Handle, QueueStats, Selection, Side, Stats, Take,
+    BackupStep, EnqueueOptions, Format, Handle, NameAnswer, QueueStats, Selection, Side, Stats,
+    Take,
 };
 pub use self::registry::{open, open_alone};
 use self::series_counts::SeriesCounts;

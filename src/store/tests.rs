@@ -87,6 +87,7 @@ fn enqueue_as(
         id,
         priority,
         timeout_ms,
+        job: 0,
     };
     handle
         .enqueue_upsert(FRAME.0, SYMBOL, rows(&values), options)
@@ -165,6 +166,7 @@ fn a_synchronous_write_ends_the_pause_between_two_attempts_at_a_queued_one() -> 
         id: 1,
         priority: Priority::Backfill,
         timeout_ms: None,
+        job: 0,
     };
     bench
         .handle
@@ -238,6 +240,7 @@ fn synchronous_callers_go_before_the_queue() -> Result<()> {
         id: 1,
         priority: Priority::Live,
         timeout_ms: None,
+        job: 0,
     };
     bench
         .handle
@@ -637,6 +640,7 @@ fn a_batch_larger_than_allowed_and_an_unknown_table_are_refused() {
         id: 1,
         priority: Priority::Live,
         timeout_ms: None,
+        job: 0,
     };
     let large = bench
         .handle

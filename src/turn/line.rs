@@ -13,11 +13,10 @@
 //! the same, and passes over those before it if it gets it. So a process that was killed or stopped in the line costs
 //! the others a few milliseconds, once, and so does a page that somebody has overwritten.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -26,8 +25,11 @@ use std::time::{Duration, Instant};
 use super::futex::{monotonic, sleep_on, wake};
 use super::room::millis;
 use super::{Room, Urgency};
+use crate::beside;
 use crate::proc_locks::FileLocks;
 
+/// What the name of the line's file has after the database's.
+const ENDING: &str = "-candlestore-turn";
 /// How long a turn may stay unused, for each place in the line, before who waits behind it goes first.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Places that are waited for; with more in the line the wait does not get longer.
@@ -137,12 +139,16 @@ unsafe impl Send for Turn {}
 impl Turn {
     /// Whether somebody has made the line of a database.
     pub fn is_there(database: &Path) -> bool {
-        std::fs::canonicalize(database).is_ok_and(|database| beside(database).exists())
+        std::fs::canonicalize(database)
+            .is_ok_and(|database| beside::path(&database, ENDING).exists())
     }
 
     /// Opens the line of a database, and makes it where there is none yet.
     pub fn open(database: &Path) -> io::Result<Self> {
-        let (file, path) = open_beside(database)?;
+        // Of a link the place that it points to counts, so that all meet at one file.
+        let real = std::fs::canonicalize(database)?;
+        let path = beside::path(&real, ENDING);
+        let file = beside::open(&real, &path)?;
         if file.metadata()?.len() < PAGE as u64 {
             // Written, not only extended: a full disk must fail here and not kill when the page is touched. Two that
             // do this at once empty the line, which costs those in it their places.
@@ -378,31 +384,6 @@ impl Place {
         let places = self.ahead(self.serving).clamp(0, PLACES as i32) as u32;
         (PATIENCE * places).saturating_sub(self.since.elapsed())
     }
-}
-
-/// The file of the line, for whoever may write the database, as SQLite does it with its own files. Of a link the place
-/// that it points to counts, so that all meet at one file.
-fn open_beside(database: &Path) -> io::Result<(File, PathBuf)> {
-    let database = std::fs::canonicalize(database)?;
-    let owned = std::fs::metadata(&database)?;
-    let path = beside(database);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(owned.mode() & 0o666)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)?;
-    // Only root may do this, and only root has to.
-    let _ = fchown(&file, Some(owned.uid()), Some(owned.gid()));
-    Ok((file, path))
-}
-
-fn beside(database: PathBuf) -> PathBuf {
-    let mut path = OsString::from(database);
-    path.push("-candlestore-turn");
-    path.into()
 }
 
 /// Locks the file together with all others who come to the line: it keeps nobody out and tells their pids. It is a lock

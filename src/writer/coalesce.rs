@@ -72,7 +72,7 @@ mod tests {
     use crate::reply::Reply;
     use crate::testing::{FRAME, Told, owned, statement};
     use crate::value::Statement;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn entries(works: Vec<Work>) -> Vec<Entry<Command>> {
         let entry = |(number, work): (usize, Work)| Entry {
@@ -82,6 +82,9 @@ mod tests {
             deadline: None,
             rows: 1,
             bytes: 1,
+            job: 0,
+            barred_before: Duration::ZERO,
+            kept: Duration::ZERO,
             command: Command {
                 work,
                 reply: Reply {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::candle::{OwnedRows, Rows, TimeRange};
 use crate::engine::WriteSession;
 use crate::error::{Code, Result, StoreError};
+use crate::jobs::Load;
 use crate::overtaking::Overtaking;
 use crate::reply::{Answer, CandlesEvent, Ran, Reply, Written};
 use crate::timeframe::Timeframe;
@@ -31,6 +32,8 @@ pub enum Work {
     },
     /// Statements of the caller's own: all or none.
     Statements(Vec<Statement>),
+    /// Nothing: whether the database takes a write.
+    Probe,
 }
 
 /// What a command did inside the transaction that is still open.
@@ -43,10 +46,10 @@ pub enum Applied {
 }
 
 impl Work {
-    /// Rows and bytes, as the queue's capacity counts them.
-    pub fn weight(&self) -> (usize, usize) {
+    /// What it takes of the queue's capacity.
+    pub fn load(&self) -> Load {
         const OVERHEAD: usize = 128;
-        match self {
+        let (rows, bytes) = match self {
             Work::Upsert { rows, .. } => (rows.rows().len(), OVERHEAD + rows.bytes()),
             Work::Delete { .. } => (1, OVERHEAD),
             Work::Statements(statements) => (
@@ -56,7 +59,9 @@ impl Work {
                     .map(|statement| OVERHEAD + statement.bytes())
                     .sum(),
             ),
-        }
+            Work::Probe => (0, OVERHEAD),
+        };
+        Load { rows, bytes }
     }
 
     /// Does the write inside the session's open transaction, but for candles that `newer` ones have written.
@@ -123,6 +128,13 @@ impl Work {
                     ..Written::default()
                 }))
             }
+            Work::Probe => {
+                session.rewrite()?;
+                Ok(Applied::Written(Written {
+                    sequence,
+                    ..Written::default()
+                }))
+            }
             Work::Statements(statements) => {
                 let results: Result<Vec<_>> = statements
                     .iter()
@@ -161,7 +173,7 @@ impl Work {
                 symbol,
                 range,
             } => overtaking.deleted(*timeframe, symbol, *range, sequence),
-            Work::Statements(_) => {}
+            Work::Statements(_) | Work::Probe => {}
         }
     }
 
@@ -179,7 +191,7 @@ impl Work {
                 };
                 candles_event(*timeframe, symbol, written.rows())
             }
-            Work::Delete { .. } | Work::Statements(_) => None,
+            Work::Delete { .. } | Work::Statements(_) | Work::Probe => None,
         }
     }
 }

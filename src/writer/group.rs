@@ -184,12 +184,14 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
     }
     let wanted = *memory.wanted.get_or_insert_with(Instant::now);
     let wake = time_to_deadline(writer).min(LOOK);
-    let mut held = match writer.token.take(Asker::Queue, Some(Instant::now() + wake)) {
+    let asked = Instant::now();
+    let mut held = match writer.token.take(Asker::Queue, Some(asked + wake)) {
         Ok(Some(held)) => held,
-        Ok(None) => return,
+        // Somebody else of this process has the lock, or waits for it.
+        Ok(None) => return writer.queue.bar(asked),
         Err(error) => match error.failure {
             // Another process keeps the file locked while it sets it up: opening has waited already.
-            Failure::Transient => return,
+            Failure::Transient => return writer.queue.bar(asked),
             Failure::Storage => return memory.again(writer, &error),
             // The file cannot be opened: nothing can be written until somebody mends it.
             Failure::Permanent | Failure::Fatal => {
@@ -382,6 +384,9 @@ impl Memory {
     /// What was tried is tried again after a pause, or when the breaker lets it through.
     fn again(&mut self, writer: &Arc<Writer>, error: &StoreError) {
         writer.numbers.retry();
+        if error.failure != Failure::Storage {
+            writer.queue.bar(Instant::now());
+        }
         let urgent = writer.queue.urgent();
         writer.pauses.store(true, Ordering::Relaxed);
         writer.write_failed(error);
@@ -415,7 +420,12 @@ fn fail(writer: &Writer, entries: Vec<Entry<Command>>, error: &StoreError) {
 fn begin(writer: &Arc<Writer>, held: &mut Held) -> Result<Waited> {
     let session = held.session();
     let start = Instant::now();
+    let mut is_barred = false;
     let mut give_up = |_| {
+        if !is_barred {
+            writer.queue.bar(start);
+            is_barred = true;
+        }
         expire(writer);
         if writer.is_stopping() || writer.queue.is_empty() {
             return Some(StoreError::new(NOTHING_LEFT, "nothing is left to write"));

@@ -33,9 +33,10 @@ use crate::counts::Counts;
 use crate::engine::{Committed, Engine, WriteSession};
 use crate::error::{Code, Failure, Result, StoreError, Written};
 use crate::histogram::milliseconds;
+use crate::jobs::{Load, Settled};
 use crate::options::{Options, WhenFull};
 use crate::overtaking::Overtaking;
-use crate::queue::{Entry, Priority, Queue, Refused};
+use crate::queue::{Entry, Offer, Priority, Queue, Refused};
 use crate::reply::{Answer, BreakerNumbers, CandlesEvent, Event, EventKind, Outbox, Reply, Sink};
 use crate::tail_cache::TailCache;
 
@@ -114,38 +115,56 @@ impl Writer {
         })
     }
 
-    /// Accepts a write; its outcome goes to `reply`.
-    pub fn enqueue(
-        self: &Arc<Self>,
-        work: Work,
-        priority: Priority,
-        deadline: Option<Instant>,
-        reply: Reply,
-    ) -> Result<u64> {
+    /// Accepts a write, which takes as much room as it needs; its outcome goes to `reply`.
+    pub fn enqueue(self: &Arc<Self>, work: Work, offer: Offer, reply: Reply) -> Result<u64> {
+        let job = offer.job;
+        self.accept(work, offer, reply).inspect_err(|error| {
+            // Where callers wait for room, this is one of their tries.
+            if error.code == Code::QueueFull && self.options.when_full == WhenFull::Wait {
+                return;
+            }
+            if matches!(error.code, Code::QueueFull | Code::BreakerOpen) {
+                self.numbers.reject();
+            }
+            self.queue.book(job, Settled::REFUSED);
+        })
+    }
+
+    /// Asks whether the database takes a write: `reply` is settled when something that changes nothing was committed in its turn.
+    pub fn ask(self: &Arc<Self>, deadline: Instant, reply: Reply) -> Result<u64> {
+        let offer = Offer {
+            deadline: Some(deadline),
+            // It is no reason to try again what has failed.
+            is_urgent: false,
+            ..Offer::new(Priority::Live, Instant::now())
+        };
+        self.accept(Work::Probe, offer, reply)
+    }
+
+    fn accept(self: &Arc<Self>, work: Work, mut offer: Offer, reply: Reply) -> Result<u64> {
         self.check_poisoned()?;
-        self.check_breaker()?;
+        self.check_suspended()?;
         self.start_thread()?;
-        let weight = work.weight();
+        offer.load = work.load();
         self.queue
-            .push(priority, Instant::now(), deadline, weight, |_| Command { work, reply })
-            .map_err(|refused| match refused {
-                Refused::Closed => StoreError::closed(),
-                Refused::Full { rows, bytes } => {
-                    // Where callers wait for room, this is one of their tries.
-                    if self.options.when_full == WhenFull::Reject {
-                        self.numbers.reject();
-                    }
-                    StoreError::new(
-                        Code::QueueFull,
-                        format!(
-                            "the write queue is full: {rows} rows and {bytes} bytes wait (limits {} and {}); \
-                             wait for earlier writes or for the event 'drained' and try again",
-                            self.options.queue_capacity_rows, self.options.queue_capacity_bytes
-                        ),
-                    )
-                    .not_written()
-                }
-            })
+            .push(offer, |_| Command { work, reply })
+            .map_err(|refused| self.refused(refused))
+    }
+
+    fn refused(&self, refused: Refused) -> StoreError {
+        let full = match refused {
+            Refused::Closed => return StoreError::closed(),
+            Refused::Full(Load { rows, bytes }) => format!(
+                "the write queue is full: {rows} rows and {bytes} bytes wait (limits {} and {}); \
+                 wait for earlier writes or for the event 'drained' and try again",
+                self.options.queue_capacity_rows, self.options.queue_capacity_bytes
+            ),
+            Refused::FullShare(Load { rows, bytes }) => format!(
+                "this job's share of the write queue is full: its writes that wait may have {rows} rows and {bytes} bytes, \
+                 so that the other jobs have room; wait for earlier writes and try again"
+            ),
+        };
+        StoreError::new(Code::QueueFull, full).not_written()
     }
 
     fn start_thread(self: &Arc<Self>) -> Result<()> {
@@ -259,6 +278,11 @@ impl Writer {
 
     /// The error every new write gets while the breaker is open.
     pub fn check_breaker(&self) -> Result<()> {
+        self.check_suspended()
+            .inspect_err(|_| self.numbers.reject())
+    }
+
+    fn check_suspended(&self) -> Result<()> {
         if self.is_calm.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -279,7 +303,10 @@ impl Writer {
     pub fn admit(&self) -> Result<Trial<'_>> {
         if !self.is_calm.load(Ordering::Relaxed) {
             let admitted = lock(&self.breaker).admit(Instant::now());
-            admitted.map_err(|wait| self.breaker_open(wait))?;
+            admitted.map_err(|wait| {
+                self.numbers.reject();
+                self.breaker_open(wait)
+            })?;
         }
         Ok(Trial(self))
     }
@@ -296,7 +323,6 @@ impl Writer {
         )
         .not_written();
         error.retry_in_ms = Some(wait_ms);
-        self.numbers.reject();
         error
     }
 
@@ -333,6 +359,11 @@ impl Writer {
         lock(&self.breaker).until_trial(Instant::now())
     }
 
+    /// Whether somebody else's lock, or the storage, keeps writes waiting now.
+    pub fn is_held_up(&self) -> bool {
+        !self.is_calm.load(Ordering::Relaxed) || self.queue.barred_since().is_some()
+    }
+
     fn is_half_open(&self) -> bool {
         !self.is_calm.load(Ordering::Relaxed)
             && lock(&self.breaker).state() == breaker::State::HalfOpen
@@ -343,6 +374,8 @@ impl Writer {
         match error.failure {
             Failure::Fatal => self.poison(error),
             Failure::Storage => {
+                // What keeps the writes from here on is no lock.
+                self.queue.unbar(Instant::now());
                 let changed = {
                     let mut breaker = lock(&self.breaker);
                     self.is_calm.store(false, Ordering::Relaxed);

@@ -10,12 +10,20 @@ use crate::counts::Counts;
 use crate::engine::Engine;
 use crate::engine::fake::{Act, Fake, Gate, Point, busy, constraint, full, io_error_at_commit};
 use crate::error::{Code, Failure, StoreError, Written};
+use crate::jobs::{JobId, JobNumbers};
 use crate::options::{Breaker, Options, Retry};
-use crate::queue::{Accounts, Amount, Priority};
+use crate::queue::{Accounts, Amount, Offer, Priority};
 use crate::reply::{Answer, Event, LockWaitEvent, Reply, Sink, SlowKind, SlowWriteEvent};
 use crate::tail_cache::TailCache;
 use crate::testing::{FRAME, SYMBOL, Told, options, owned, packed, statement, wait_for};
 use crate::timeframe::Timeframe;
+
+fn offer(priority: Priority, deadline: Option<Instant>) -> Offer {
+    Offer {
+        deadline,
+        ..Offer::new(priority, Instant::now())
+    }
+}
 
 /// A writer on a fake engine.
 struct Bench {
@@ -48,7 +56,7 @@ impl Bench {
 
     fn push(&self, id: u64, work: Work, priority: Priority, deadline: Option<Instant>) -> u64 {
         self.writer
-            .enqueue(work, priority, deadline, self.reply(id))
+            .enqueue(work, offer(priority, deadline), self.reply(id))
             .unwrap_or_else(|error| panic!("write {id} was not accepted: {error}"))
     }
 
@@ -349,9 +357,11 @@ fn while_the_breaker_is_open_new_writes_are_refused_with_the_time_until_the_next
     wait_for("the breaker to open", || {
         bench.writer.check_breaker().is_err()
     });
-    let refused = bench
-        .writer
-        .enqueue(upsert(&[(2, 1.0)]), Priority::Live, None, bench.reply(2));
+    let refused = bench.writer.enqueue(
+        upsert(&[(2, 1.0)]),
+        offer(Priority::Live, None),
+        bench.reply(2),
+    );
     let Err(error) = refused else {
         panic!("the breaker is open");
     };
@@ -500,7 +510,7 @@ fn a_write_accepted_while_the_store_is_poisoned_is_not_written() {
     let pushed = bench
         .writer
         .queue
-        .push(Priority::Live, Instant::now(), None, (1, 1), |_| command);
+        .push(Offer::of(Priority::Live, Instant::now(), 1, 1), |_| command);
     assert!(pushed.is_ok());
     assert!(bench.writer.start_thread().is_ok());
     assert_eq!(bench.told.error(1).code, Code::Poisoned);
@@ -536,7 +546,7 @@ fn a_panic_settles_what_was_begun_and_what_waits_and_does_not_hang_the_end() {
         let work = upsert(&[(2, 2.0)]);
         let refused = bench
             .writer
-            .enqueue(work, Priority::Live, None, bench.reply(2));
+            .enqueue(work, offer(Priority::Live, None), bench.reply(2));
         assert!(refused.is_err_and(|error| error.code == Code::Poisoned));
         bench.end();
     }
@@ -567,7 +577,7 @@ fn closing_writes_what_waits() {
     let work = upsert(&[(1, 1.0)]);
     let refused = bench
         .writer
-        .enqueue(work, Priority::Live, None, bench.reply(99));
+        .enqueue(work, offer(Priority::Live, None), bench.reply(99));
     assert!(refused.is_err_and(|error| error.code == Code::Closed));
     bench.end();
 }
@@ -727,7 +737,7 @@ fn a_full_queue_refuses_and_has_room_when_its_writes_are_told_of() {
         let work = upsert(&[(2, 2.0)]);
         bench
             .writer
-            .enqueue(work, Priority::Live, None, bench.reply(2))
+            .enqueue(work, offer(Priority::Live, None), bench.reply(2))
     };
     assert!(more().is_err_and(|error| error.code == Code::QueueFull));
     gate.open();
@@ -912,6 +922,77 @@ fn a_queued_write_whose_time_is_over_counts_as_given_up_because_of_the_lock() {
     bench.told.error(1);
     bench.told.error(2);
     assert_eq!(bench.writer.file_lock.numbers().timeouts, 2);
+    bench.end();
+}
+
+/// Accepts a write of a job's that is settled when this returns, after `meanwhile`.
+fn write_of(bench: &Bench, job: JobId, id: u64, meanwhile: impl FnOnce()) {
+    let offer = Offer {
+        job,
+        ..offer(Priority::Live, None)
+    };
+    let accepted = bench
+        .writer
+        .enqueue(upsert(&[(id as i64, 1.0)]), offer, bench.reply(id));
+    assert!(accepted.is_ok());
+    meanwhile();
+    bench.told.written(id);
+}
+
+#[test]
+fn a_job_learns_which_of_its_writes_a_lock_has_kept() {
+    let bench = Bench::new();
+    let job = bench.writer.queue.add_job(Duration::from_millis(20));
+    write_of(&bench, job, 1, || {});
+    bench.fake.set_locked(true);
+    write_of(&bench, job, 2, || {
+        let since = Instant::now();
+        wait_for("the lock to bar the way", || bench.writer.is_held_up());
+        wait_for("the threshold", || {
+            since.elapsed() > Duration::from_millis(25)
+        });
+        bench.fake.set_locked(false);
+    });
+    assert!(!bench.writer.is_held_up());
+    write_of(&bench, job, 3, || {});
+    let numbers = JobNumbers {
+        writes: 3,
+        lock_waits: 1,
+        at_once: 2,
+        rows: 3,
+        ..JobNumbers::default()
+    };
+    assert_eq!(bench.writer.queue.job_numbers(job), Some(numbers));
+    bench.end();
+}
+
+#[test]
+fn waiting_for_room_on_the_disk_is_no_wait_for_a_lock() {
+    let bench = Bench::with(&quick_to_recover());
+    let job = bench.writer.queue.add_job(Duration::ZERO);
+    bench.fake.script(Point::Upsert, [Act::Fail(full())]);
+    write_of(&bench, job, 1, || {});
+    let numbers = bench.writer.queue.job_numbers(job).unwrap_or_default();
+    assert_eq!((numbers.writes, numbers.lock_waits), (1, 0));
+    bench.end();
+}
+
+#[test]
+fn a_probe_is_committed_in_its_turn_and_refused_while_the_breaker_is_open() {
+    let bench = Bench::new();
+    let probe = |id| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        bench.writer.ask(deadline, bench.reply(id))
+    };
+    assert!(probe(1).is_ok());
+    assert_eq!(bench.told.written(1).inserted, 0);
+    assert_eq!(bench.fake.calls(Point::Probe), 1);
+    bench.fake.script(Point::Upsert, [Act::Fail(full())]);
+    bench.live(2, &[(2, 1.0)]);
+    wait_for("the breaker to open", || {
+        bench.writer.check_breaker().is_err()
+    });
+    assert_eq!(probe(3).map_err(|error| error.code), Err(Code::BreakerOpen));
     bench.end();
 }
 

@@ -3,6 +3,7 @@
 
 mod backup;
 mod checkpoint;
+mod exclusive;
 mod failure;
 mod guard;
 mod hold;
@@ -32,10 +33,11 @@ use once_cell::sync::OnceCell;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use self::exclusive::Names;
 use self::failure::store_error;
 use self::schema::TableSql;
 use self::session::Session;
-use super::{Checkpoint, Engine, ReadSession, WriteSession};
+use super::{Checkpoint, Engine, ReadSession, Taking, WriteSession};
 use crate::error::{Code, Failure, Result, StoreError};
 use crate::options::{Options, Synchronous, TempStore};
 
@@ -57,6 +59,7 @@ pub struct Sqlite {
     tables: Arc<[TableSql]>,
     without_rowid: OnceCell<Vec<bool>>,
     is_alone: bool,
+    names: Names,
 }
 
 enum Location {
@@ -89,6 +92,7 @@ impl Sqlite {
         );
         let found = engine.retry(|| engine.prepare_file(path))?;
         let _ = engine.without_rowid.set(found);
+        engine.names.find_database();
         Ok(engine)
     }
 
@@ -123,9 +127,14 @@ impl Sqlite {
             .iter()
             .map(|timeframe| TableSql::new(*timeframe))
             .collect();
+        let names = match &location {
+            Location::File(path) => Names::beside(path),
+            _ => Names::of_this_process(),
+        };
         Self {
             location,
             name,
+            names,
             options: options.clone(),
             tables,
             without_rowid: OnceCell::new(),
@@ -249,6 +258,7 @@ impl Sqlite {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
         };
         let connection = self.connect(access).map_err(told)?;
+        self.names.find_database();
         let mut session = Session::new(connection, self.tables.clone(), Vec::new());
         session.is_alone = true;
         session.is_read_only = self.options.read_only;
@@ -403,6 +413,10 @@ impl Engine for Sqlite {
             Location::File(_) if !self.is_alone => Some(self.retry(|| self.open_checkpointing())),
             _ => None,
         }
+    }
+
+    fn take_name(&self, name: &str) -> Result<Taking> {
+        self.names.take(name)
     }
 }
 

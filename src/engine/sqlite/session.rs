@@ -752,25 +752,30 @@ impl WriteSession for Session {
         self.log_bytes.load(Ordering::Relaxed)
     }
 
+    fn rewrite(&mut self) -> Result<()> {
+        let connection = &self.connection;
+        connection
+            .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+            // The first page is written as it was.
+            .and_then(|version| connection.pragma_update(None, "user_version", version))
+            .map_err(|error| cannot_write(&error))
+    }
+
     fn probe(&mut self) -> Result<()> {
         self.try_begin()?;
-        let told = |error| store_error("cannot write", &error).not_written();
-        let rewritten = self
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
-            .and_then(|version| {
-                // The first page is written as it was.
-                self.connection.pragma_update(None, "user_version", version)
-            })
-            .map_err(told)
-            .and_then(|()| {
-                self.connection.execute_batch("COMMIT").map_err(told)?;
-                self.committed();
-                Ok(())
-            });
+        let rewritten = self.rewrite().and_then(|()| {
+            let committed = self.connection.execute_batch("COMMIT");
+            committed.map_err(|error| cannot_write(&error))?;
+            self.committed();
+            Ok(())
+        });
         if rewritten.is_err() {
             self.rollback();
         }
         rewritten
     }
+}
+
+fn cannot_write(error: &rusqlite::Error) -> StoreError {
+    store_error("cannot write", error).not_written()
 }

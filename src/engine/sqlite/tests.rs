@@ -141,6 +141,7 @@ impl Bench {
             id,
             priority: Priority::Live,
             timeout_ms: None,
+            job: 0,
         };
         let values = packed(&[(101, 1.0)]);
         self.handle
@@ -511,6 +512,7 @@ fn what_a_savepoint_has_undone_overtakes_nothing() -> Result<()> {
         id: 1,
         priority: Priority::Live,
         timeout_ms: None,
+        job: 0,
     };
     let values = packed(&[(1, 1.0), (2, 1.0)]);
     queueing.enqueue_upsert(15, SYMBOL, rows(&values), options)?;

@@ -1,8 +1,10 @@
 //! What one caller has of a store: its life, from opening to closing. What can be done with it is told by topic in the
 //! files beside this one: `writes`, `reads`, `queries` (in the background, and lists of series), `raw` (the caller's own
-//! statements), `backup` and `numbers`.
+//! statements), `backup`, `exclusive` (names that one has at a time) and `numbers`.
 
 mod backup;
+mod exclusive;
+mod jobs;
 mod numbers;
 mod queries;
 mod raw;
@@ -11,7 +13,7 @@ mod writes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -26,9 +28,12 @@ use crate::wanted::Outstanding;
 use crate::writer::{Asker, Held, Waited, after_ms, lock};
 
 use self::backup::Copying;
+use self::exclusive::Holds;
+use self::jobs::OwnJobs;
 use self::raw::Standing;
 
 pub use self::backup::BackupStep;
+pub use self::exclusive::NameAnswer;
 pub use self::numbers::{QueueStats, Stats};
 pub use self::raw::{Side, Take};
 pub use self::reads::{Format, Selection};
@@ -49,10 +54,15 @@ pub struct Handle {
     kept: Mutex<Option<Box<dyn ReadSession>>>,
     is_kept: AtomicBool,
     backups: Mutex<HashMap<u64, Arc<Mutex<Copying>>>>,
+    /// Exclusive names that the caller has.
+    holds: Mutex<Holds>,
     /// How long a synchronous call waits for a lock: an option, until a pragma changes it.
     busy_timeout_ms: Mutex<f64>,
     /// Of the caller's last statement.
     last_insert_rowid: AtomicI64,
+    jobs: Mutex<OwnJobs>,
+    /// How long the last synchronous write waited, for this process's other writers and for the file's lock.
+    last_wait_ns: AtomicU64,
     watch: Mutex<Option<Watch>>,
     /// Reads in the background.
     reads: Arc<Outstanding>,
@@ -75,7 +85,10 @@ impl Handle {
             kept: Mutex::default(),
             is_kept: AtomicBool::new(false),
             backups: Mutex::default(),
+            holds: Mutex::default(),
             last_insert_rowid: AtomicI64::new(0),
+            jobs: Mutex::default(),
+            last_wait_ns: AtomicU64::new(0),
             watch: Mutex::default(),
             reads: Arc::default(),
             closed: AtomicBool::new(false),
@@ -215,8 +228,11 @@ impl Handle {
         {
             writer.give_up_of(&self.sink);
         }
+        self.end_jobs();
         self.reads.close(deadline);
         self.store.release(deadline);
+        // Only now: what was accepted from who had a name is written before anybody else has it.
+        lock(&self.holds).give_all_back();
         writer.remove_listener(&self.sink);
         *lock(&self.ended) = true;
         self.has_ended.notify_all();

@@ -1,6 +1,7 @@
 //! Writes of candles: synchronous ones on the caller's thread, ahead of the queue, and those that go through it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ use crate::candle::{OwnedRows, Rows, TimeRange};
 use crate::engine::{Upserted, WriteSession};
 use crate::error::{Code, Result, StoreError};
 use crate::histogram::milliseconds;
-use crate::queue::Priority;
+use crate::jobs::JobId;
+use crate::queue::{Offer, Priority};
 use crate::reply::{CandlesEvent, SlowKind};
 use crate::turn::Urgency;
 use crate::value::Statement;
@@ -80,11 +82,14 @@ impl Handle {
         overtakes: impl FnOnce(&crate::writer::Writer, u64),
     ) -> Result<T> {
         let writer = &self.store.writer;
+        self.last_wait_ns.store(0, Ordering::Relaxed);
         let _trial = writer.admit()?;
         let start = Instant::now();
         let mut waited = Waited::default();
         let result = self.write_at(urgency, start, &mut waited, apply, event, overtakes);
         writer.tell_if_slow(SlowKind::Write, start, waited, None);
+        let wait_ns = waited.time.as_nanos() as u64;
+        self.last_wait_ns.store(wait_ns, Ordering::Relaxed);
         result
     }
 
@@ -274,11 +279,15 @@ impl Handle {
         self.enqueue(Work::Statements(statements), options)
     }
 
-    fn enqueue(&self, work: Work, options: EnqueueOptions) -> Result<u64> {
-        let deadline = options.timeout_ms.map(after_ms);
+    pub(super) fn enqueue(&self, work: Work, options: EnqueueOptions) -> Result<u64> {
+        let offer = Offer {
+            deadline: options.timeout_ms.map(after_ms),
+            job: options.job,
+            ..Offer::new(options.priority, Instant::now())
+        };
         self.store
             .writer
-            .enqueue(work, options.priority, deadline, self.reply(options.id))
+            .enqueue(work, offer, self.reply(options.id))
     }
 
     /// Takes a queued write back; false when it has begun or is done.
@@ -305,4 +314,6 @@ pub struct EnqueueOptions {
     pub id: u64,
     pub priority: Priority,
     pub timeout_ms: Option<f64>,
+    /// The job that it is counted for.
+    pub job: JobId,
 }

@@ -250,6 +250,7 @@ impl Driver {
             id,
             priority: enqueue.priority,
             timeout_ms: enqueue.timeout_ms.map(f64::from),
+            job: 0,
         };
         let handle = &self.handles[enqueue.handle];
         let sequence = match &write {
