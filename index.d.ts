@@ -963,6 +963,346 @@ export class SqliteError extends Error {
   readonly cause?: CandleStoreError;
 }
 
+/**
+ * Makes a supervisor for the jobs of a collector that write into one store: none overlaps itself, each paces itself by
+ * what its writes had to wait, and one that fails is taken out, tried again and brought back. Nothing runs before
+ * `start()`.
+ *
+ * @throws CandleStoreError `INVALID_OPTION`, `INVALID_ARGUMENT`
+ */
+export function createCollectorSupervisor(
+  store: CandleStore,
+  options?: SupervisorOptions,
+): CollectorSupervisor;
+
+/** Options of `createCollectorSupervisor`; an unknown one is `INVALID_OPTION`, and so is a value out of its bounds. */
+export interface SupervisorOptions {
+  /** Runs that fail in a row until their job is disabled; 1 to 1,000. Default 5. */
+  failureThreshold?: number;
+  /**
+   * The same for runs that fail because of the database (see `JobFailureCause`), which come faster: such a job is run
+   * again as soon as the database works. 1 to 1,000. Default 3.
+   */
+  databaseFailureThreshold?: number;
+  /**
+   * How long a disabled job is left alone before one run of it is tried, twice as long after each trial that fails; 10 to
+   * 86,400,000. Default 60,000.
+   */
+  cooldownMs?: number;
+  /** The longest such time; from `cooldownMs` to 86,400,000. Default 600,000, or `cooldownMs` where that is longer. */
+  maxCooldownMs?: number;
+  /**
+   * How often the database is probed, by a live write that changes nothing, while jobs fail because of it; behind a lock
+   * one such write waits for up to 10 s and is answered when the lock is free. As soon as it is committed they run,
+   * whatever is left of their cool-down, but not before 0.5 s after their last failure, then 1, 2 and 3 s. One that goes
+   * on failing though the database works is left to its cool-down after three such runs. 10 to 2,000. Default 1,000.
+   */
+  probeIntervalMs?: number;
+  /**
+   * A write counts as one that had to wait when the file's lock, whoever had it, kept it for longer; 1 to 60,000. Default
+   * 50.
+   */
+  lockWaitThresholdMs?: number;
+  /**
+   * Of all supervisors with the same name here, in all processes that have the file open by candlestore, one runs its
+   * jobs: the first that took the name, until it is stopped or its process ends. The others stand by, and one of them
+   * goes on then. 1 to 64 characters, as for `exclusive`. Default: none, all run.
+   */
+  leader?: string | null;
+}
+
+/** Options of a job; an unknown one is `INVALID_OPTION`, and so is a value out of its bounds. */
+export interface JobOptions {
+  /** Time from the begin of one run to the begin of the next; 10 to 86,400,000. */
+  everyMs: number;
+  /**
+   * The bounds within which that time adapts after each run: half as long again when more than 10 % of the run's writes
+   * had to wait for the file's lock, a tenth shorter when more than 95 % were committed without; a run without writes
+   * changes nothing. `minEveryMs` is from 10 to `everyMs`, by default `everyMs`; `maxEveryMs` from `everyMs` to
+   * 604,800,000, by default five times `everyMs`, but no more than an hour or `everyMs`, whichever is longer.
+   */
+  minEveryMs?: number;
+  maxEveryMs?: number;
+  /** Priority of its writes, unless they say otherwise; at `start()` live jobs also begin first. Default 'live'. */
+  priority?: 'live' | 'backfill' | 'maintenance';
+  /**
+   * Of all jobs with the same name here, in all processes that have the file open by candlestore, one runs at a time. 1
+   * to 64 characters: letters, digits, `.`, `_`, `:` and `-`. Default: none.
+   */
+  exclusive?: string | null;
+  /**
+   * A run that lasts longer, as far as the thread could look, has failed: its `signal` is aborted, and its writes are
+   * refused from then on. 10 to 604,800,000, or null for no limit. Default: ten times `everyMs`, at least 60,000 and at
+   * most 604,800,000.
+   */
+  timeLimitMs?: number | null;
+}
+
+/** What a run of a job is given. */
+export interface JobRun {
+  /** The name of its job. */
+  readonly job: string;
+  /**
+   * Aborted when the run has reached its time limit, with a `TimeoutError` as its reason as `AbortSignal.timeout()` has,
+   * or when the supervisor stops, with an `AbortError`.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * The store, for this run: what it writes has the job's priority, is withdrawn at its limit, and counts for the job; so
+   * do the synchronous `upsertCandle`, `upsertCandles` and `deleteCandles` outside of transactions, but not what is
+   * written by `db`, which is the supervisor's own, as `dbReadOnly` is. Once the run has ended, its writes are refused
+   * with `ABORTED`, and the job has failed.
+   *
+   * The writes of a job that wait may take an equal share of the queue: its capacity divided by one more than the jobs of
+   * all started supervisors on the file in this process. More is refused with `QUEUE_FULL`, or waits with `whenFull:
+   * 'wait'`, so that a job that floods leaves room for the others; a write larger than the share is taken when none other
+   * of the job waits. `close()` is refused.
+   */
+  readonly store: CandleStore;
+}
+
+/** A job of a supervisor. */
+export interface SupervisedJob {
+  readonly name: string;
+  /**
+   * Runs it as soon as may be, without waiting for its time: now, or right after the run that goes on. Does nothing for a
+   * job that is disabled or blocked, or whose supervisor is not started.
+   */
+  trigger(): void;
+  /**
+   * Takes it out of the supervisor: no run begins any more, and one that goes on is stopped at once and waited for. Its name is free
+   * then. Not to be waited for inside of its own run.
+   */
+  remove(): Promise<void>;
+}
+
+/** How a run ended. */
+export interface JobOutcome {
+  /** When it began, in milliseconds since 1970. */
+  startedAt: number;
+  tookMs: number;
+  /** null for a run that succeeded. */
+  error: unknown;
+  /** What the error says. */
+  message: string | null;
+}
+
+/**
+ * What a job is doing: `stopped` (the supervisor is not started, or stands by, and no run goes on), `waiting` for its
+ * time, `blocked` by another job with its `exclusive` name, `running`, `hung` (its run has reached its limit and does not
+ * end), `disabled`.
+ */
+export type JobState = 'stopped' | 'waiting' | 'blocked' | 'running' | 'hung' | 'disabled';
+
+/** What a supervisor knows of a job. Times are milliseconds since 1970. */
+export interface JobStatus {
+  state: JobState;
+  priority: 'live' | 'backfill' | 'maintenance';
+  exclusive: string | null;
+  /** The last run that has ended, and since when one goes on. */
+  lastRun: JobOutcome | null;
+  runningSince: number | null;
+  /** Since when it waits for its exclusive name, and who has that, as in `JobSkippedEvent`. */
+  blockedSince: number | null;
+  blockedBy: string | number | null;
+  /** When it is to run next, if it may then; null while that is not known: stopped, blocked or hung. */
+  nextRunAt: number | null;
+  /** The time from run to run now, the bounds within which it adapts, and in words why it is what it is. */
+  everyMs: number;
+  minEveryMs: number;
+  maxEveryMs: number;
+  why: string;
+  /**
+   * Runs that ended well; those that failed, among them those that could not begin because its exclusive name cannot be
+   * had, and writes after a run's end; and times at which it could not run. A run that `stop()` ended is in none.
+   */
+  succeeded: number;
+  failed: number;
+  skipped: number;
+  /** Runs that have failed since one ended well. */
+  failuresInRow: number;
+  /** What made the last of them fail, and its error; null while there are none. */
+  cause: JobFailureCause | null;
+  error: unknown;
+  message: string | null;
+  /** When a disabled job is tried at the latest. */
+  disabledUntil: number | null;
+  /** Rows committed for it: candles, statements, or 1 for a removal. */
+  rowsWritten: number;
+  /**
+   * Its writes that are settled, or that the queue refused; those of them that had to wait for the file's lock, whatever
+   * became of them; and those that were not written.
+   */
+  writes: number;
+  lockWaits: number;
+  writesFailed: number;
+  /** The share of the writes that had to wait, of the last run that wrote; 0 where none has. */
+  lockWaitRate: number;
+  /**
+   * The share of the last hour, or of the time since it was made, in which it worked: it did not from the end of a run
+   * that failed to the end of the next that did not, and while it hung.
+   */
+  availability: number;
+}
+
+/** What a supervisor is doing. */
+export interface SupervisorStatus {
+  /** It is started. */
+  running: boolean;
+  /** It is started and runs its jobs: it does not stand by (option `leader`). */
+  leading: boolean;
+  /**
+   * While it stands by: the process that leads, if that can be known, or the error for which nobody can tell; else null.
+   */
+  standby: { heldBy: number | null; error: CandleStoreError | null } | null;
+  /**
+   * `'failing'`: jobs have failed because of the database, and it took no write when it was last probed (it is probed until
+   * it does); or its lock has kept writes waiting for over 5 s; or the store is closed, which stops the supervisor.
+   */
+  database: 'working' | 'failing';
+  jobs: Record<string, JobStatus>;
+}
+
+/** One thing that was judged: `warn` where something is wrong that can wait, `fail` where work is left undone. */
+export interface HealthCheck {
+  status: 'pass' | 'warn' | 'fail';
+  /** What is the matter, and what to do; '' for `pass`. */
+  message: string;
+  advice: string;
+}
+
+/** A judgement of all jobs: that of the worst check. */
+export interface SupervisorHealth {
+  status: 'pass' | 'warn' | 'fail';
+  /**
+   * `database`: `fail` while `SupervisorStatus.database` is. `leader`: `fail` while it stands by because of an error.
+   * `job:<name>`, for each job: `fail` when it hangs, or a live one is disabled; `warn` when another one is, when its last run
+   * failed, when it has waited for its exclusive name for a minute and ten of its intervals, or when its writes have to
+   * wait and it runs at the longest of its intervals. A supervisor that is not started, or stands by for another one,
+   * passes.
+   */
+  checks: Record<string, HealthCheck>;
+}
+
+/**
+ * What made a run fail: what the job did itself, the database (locked, full, failing, closed), or that it did not end.
+ */
+export type JobFailureCause = 'job' | 'database' | 'hung';
+
+/** A time at which a job could not run. */
+export interface JobSkippedEvent {
+  job: string;
+  /**
+   * `running` or `hung`: its last run goes on; `exclusive`: another job with its exclusive name runs; `disabled`;
+   * `late`: the process could not look at the time.
+   */
+  reason: 'running' | 'hung' | 'exclusive' | 'disabled' | 'late';
+  /** How many times were missed together; 1 but for `late`. */
+  times: number;
+  /** For how long that has gone on; with `late`, since the first time that was missed. */
+  sinceMs: number;
+  /**
+   * With `exclusive`: the job of this supervisor that has the name, or is before it; or the process that has it; null if
+   * unknown.
+   */
+  heldBy: string | number | null;
+}
+
+/** A run has failed. */
+export interface JobFailedEvent {
+  job: string;
+  cause: JobFailureCause;
+  error: unknown;
+  /** What the error says. */
+  message: string;
+  failuresInRow: number;
+  tookMs: number;
+}
+
+/** An alert: a job was disabled, or hangs. Told once, until it has recovered. */
+export interface JobDisabledEvent {
+  severity: 'critical';
+  job: string;
+  cause: JobFailureCause;
+  error: unknown;
+  failuresInRow: number;
+  /** When it is tried at the latest, in milliseconds from now; null for one that hangs, and when the store is closed. */
+  retryInMs: number | null;
+  message: string;
+  advice: string;
+}
+
+/** A job that was disabled, or hung, has ended a run well. */
+export interface JobRecoveredEvent {
+  job: string;
+  /** How long it had not worked. */
+  downMs: number;
+}
+
+/** The time from run to run has changed. */
+export interface JobIntervalEvent {
+  job: string;
+  fromMs: number;
+  toMs: number;
+  lockWaitRate: number;
+}
+
+/** Events of a supervisor. What a listener throws is uncaught, as in any callback, but keeps no job from running. */
+export interface SupervisorEvents {
+  /** It runs its jobs from now on. */
+  leading: [Record<string, never>];
+  /**
+   * Another supervisor leads, in the process `heldBy` if that can be known; or `error` says why nobody can tell. Told
+   * when that changes.
+   */
+  standby: [{ heldBy: number | null; error: CandleStoreError | null }];
+  'job-started': [{ job: string }];
+  /** A run ended well. */
+  'job-succeeded': [{ job: string; tookMs: number; rows: number }];
+  'job-failed': [JobFailedEvent];
+  'job-skipped': [JobSkippedEvent];
+  'job-disabled': [JobDisabledEvent];
+  'job-recovered': [JobRecoveredEvent];
+  'job-interval': [JobIntervalEvent];
+}
+
+/** Runs the jobs of a collector. Started, it keeps the process alive. */
+export class CollectorSupervisor extends EventEmitter<SupervisorEvents> {
+  private constructor();
+
+  /**
+   * Adds a job; `run` is called at its times and may return a promise, and the run ends when that is settled and
+   * everything that it wrote is, too. A write that fails and that nobody waits for makes the run fail. Added after
+   * `start()`, it begins at once.
+   *
+   * A run that never lets go of the thread holds up all of them; only a process of its own helps there.
+   * @param name 1 to 100 characters
+   * @throws CandleStoreError `INVALID_ARGUMENT` (no name, or one that is taken; no function), `INVALID_OPTION`
+   */
+  job(name: string, options: JobOptions, run: (run: JobRun) => unknown): SupervisedJob;
+
+  /**
+   * Begins: each job runs at once, live ones first, and then at its times; those that were disabled wait for their trial.
+   * Does nothing when started.
+   */
+  start(): void;
+
+  /**
+   * Ends; to be called before the store is closed. No run begins, those that go on have their signals aborted, and they and
+   * what they have written are waited for, at most `deadlineMs` (from 0 on, default 5,000): do not wait for it inside of a
+   * run. What still waits then is withdrawn (`ABORTED`). Exclusive names are free again when their runs have ended. It may be
+   * started again.
+   * @returns the jobs whose runs go on all the same
+   */
+  stop(options?: { deadlineMs?: number }): Promise<{ unfinished: string[] }>;
+
+  /** What each job is doing. Cheap: nothing is read from the database. */
+  status(): SupervisorStatus;
+
+  /** Whether all is well. Cheap. */
+  health(): SupervisorHealth;
+}
+
 /** What went wrong. */
 export type ErrorCode =
   /** An argument has the wrong type or value. */

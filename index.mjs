@@ -1,4 +1,12 @@
 import candlestore from './index.js';
 
-export const { CandleStore, CandleStoreError, Database, SqliteError, openStore } = candlestore;
+export const {
+  CandleStore,
+  CandleStoreError,
+  CollectorSupervisor,
+  Database,
+  SqliteError,
+  createCollectorSupervisor,
+  openStore,
+} = candlestore;
 export default candlestore;
