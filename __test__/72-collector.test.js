@@ -112,6 +112,28 @@ test('killed in mid-backfill it goes on where it was and leaves no hole, though 
   expect(received + again).toBeLessThanOrEqual(expected + 4 * 100);
 });
 
+test('a second collector on the file stands by, goes on where the first was killed, and leaves no hole', async () => {
+  exchange = await startExchange({ speed: 1 });
+  const since = exchange.clocks.BINANCE.now() - 40 * DAY;
+  const settings = { SYMBOLS: 'BINANCE:BTCUSDT', TIMEFRAMES: '15', PAGE_SIZE: '100', HISTORY_DAYS: '40' };
+  const pagesOf = ({ lines }) => lines.filter((line) => line.includes('15m: +')).length;
+
+  const first = collect({ ...settings, COURTESY_DELAY_MS: '30' });
+  await until(() => pagesOf(first) >= 4);
+  const second = collect(settings);
+  await second.line(new RegExp(`^BINANCE stands by: process ${first.child.pid} collects it$`));
+  const before = pagesOf(first);
+  await until(() => pagesOf(first) >= before + 4);
+  expect(pagesOf(second)).toBe(0);
+
+  await first.stop('SIGKILL');
+  await second.line(/^Backfill complete/);
+  await second.stop();
+  expectAsRecorded('BINANCE:BTCUSDT', 15, since);
+  // It did not begin again from the start: at most the page that was on its way came twice.
+  expect(pagesOf(first) + pagesOf(second)).toBeLessThanOrEqual(40 * 0.96 + 3);
+});
+
 test('an open candle is stored as it is and replaced when it closes', async () => {
   exchange = await startExchange({ speed: 900 }); // a quarter of an hour in a second
   const collector = collect({
@@ -224,7 +246,9 @@ test('an exchange that is away delays only itself', async () => {
     BYBIT_URL: 'http://127.0.0.1:1',
     RETRY_ATTEMPTS: '1',
   });
-  await collector.line(/^BYBIT: http:\/\/127\.0\.0\.1:1 cannot be reached: .*; trying again in 0\.2 s/);
+  await collector.line(
+    /^(sync|backfill) BYBIT: http:\/\/127\.0\.0\.1:1 cannot be reached: .*; trying again in 0\.\d s/,
+  );
   await until(() => collector.lines.some((line) => line.startsWith('BINANCE:BTCUSDT 1h: +')));
   expect(collector.lines.some((line) => line.startsWith('Backfill complete'))).toBe(false);
   const { code } = await collector.stop('SIGTERM');

@@ -5,52 +5,54 @@
 // Closed ones only: an open candle changes, and a page that waited in the queue must never overwrite what the sync
 // has stored since. The newest, open candle is the sync's (sync.js).
 
-const { setTimeout: sleep } = require('node:timers/promises');
 const { CandleStoreError } = require('candlestore');
 
 const MINUTE = 60_000;
 
 /** The database is at fault, and the next series would fare no better. A candle it refuses is the exchange's fault. */
-const isFatal = (error) =>
-  error instanceof CandleStoreError && !error.retryable && error.code !== 'INVALID_CANDLE';
+const isOfStore = (error) => error instanceof CandleStoreError && error.code !== 'INVALID_CANDLE';
+
+/** It will be at fault until somebody mends it. What was called off is nobody's fault. */
+const isFatal = (error) => isOfStore(error) && !error.retryable && error.code !== 'ABORTED';
 
 class Backfill {
-  #store;
   #bookmarks;
   #config;
   #progress;
 
-  constructor({ store, bookmarks, config, progress }) {
-    this.#store = store;
+  constructor({ bookmarks, config, progress }) {
     this.#bookmarks = bookmarks;
     this.#config = config;
     this.#progress = progress;
   }
 
-  /** All series of one exchange, one after the other; those that failed again after a rest, until none is left. */
-  async exchange(seriesList, signal) {
-    let left = seriesList;
-    while (left.length > 0) {
-      const failed = [];
-      for (const series of left) {
-        try {
-          await this.series(series, signal);
-        } catch (error) {
-          signal.throwIfAborted();
-          if (isFatal(error)) throw error;
-          if (error.retryable) failed.push(series);
-          else series.refused = true;
-          this.#progress.problem(series, error);
-        }
+  /**
+   * Series of one exchange, one after the other. Those that fail are left for the next run; when none was done at all, this run
+   * has failed.
+   */
+  async exchange(seriesList, run) {
+    const { signal } = run;
+    let done = 0;
+    let failure = null;
+    for (const series of seriesList) {
+      try {
+        await this.series(series, run);
+        done += 1;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (isOfStore(error)) throw error;
+        if (error.retryable) failure ??= error;
+        else series.refused = true;
+        this.#progress.problem(series, error);
       }
-      left = failed;
-      if (left.length > 0) await sleep(this.#config.retry.restMs, undefined, { signal });
     }
+    if (failure && done === 0) throw failure;
   }
 
   /** One series, until no closed candle is left to fetch. */
-  async series(series, signal) {
+  async series(series, run) {
     const { exchange, client, pair, timeframe, symbol } = series;
+    const { store, signal } = run;
     const { pageSize } = this.#config;
     const step = timeframe * MINUTE;
     const span = exchange.pageSpanMs(timeframe, pageSize);
@@ -67,10 +69,7 @@ class Backfill {
       const closed = page.filter((candle) => candle.time >= from && candle.time + step <= now);
 
       if (closed.length > 0) {
-        const { inserted } = await this.#store.enqueueCandles(timeframe, symbol, closed, {
-          priority: 'backfill',
-          signal,
-        });
+        const { inserted } = await store.enqueueCandles(timeframe, symbol, closed);
         from = closed.at(-1).time + step;
         this.#progress.page(series, { received: closed.length, inserted, from });
       } else if (to <= now) {
@@ -80,11 +79,11 @@ class Backfill {
         break; // the exchange has not published its newest closed candle yet; the sync brings it
       }
       series.last = from - step;
-      await this.#bookmarks.save([series], signal);
+      await this.#bookmarks.save([series], run);
     }
     series.complete = true;
     this.#progress.seriesDone(series);
   }
 }
 
-module.exports = { Backfill, isFatal };
+module.exports = { Backfill, isFatal, isOfStore };

@@ -13,24 +13,15 @@ class Bookmarks {
 
   constructor(store) {
     this.#store = store;
-    // Looked at before it is changed: a start must not need the write lock where nothing differs.
-    const found = store.dbReadOnly
-      .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'collector_bookmarks'")
-      .get();
-    if (!found) {
-      store.db.exec(
-        'CREATE TABLE IF NOT EXISTS collector_bookmarks (symbol TEXT NOT NULL, timeframe INTEGER NOT NULL, ' +
-          'first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (symbol, timeframe)) WITHOUT ROWID',
-      );
-    }
   }
 
   /**
    * Sets `series.last` to the time of the newest candle that has nothing missing before it, back to `since`, and
    * stores a bookmark for each series that had none. A database filled by another collector has no bookmarks: there
-   * the newest stored candle counts, which may have been open and is fetched again.
+   * the newest stored candle counts, which may have been open and is fetched again. `run` is `{ store, signal }`.
    */
-  async place(seriesList, since, signal) {
+  async place(seriesList, since, run) {
+    await this.#makeTable(run);
     const known = this.#store.dbReadOnly.prepare(
       'SELECT first, last FROM collector_bookmarks WHERE symbol = ? AND timeframe = ?',
     );
@@ -50,20 +41,35 @@ class Bookmarks {
       series.last = (newest === null ? start : Math.max(newest, start)) - step;
       fresh.push(series);
     }
-    if (fresh.length > 0) await this.save(fresh, signal);
+    // Before any candle of these series, whoever stores it.
+    if (fresh.length > 0) await this.save(fresh, run, 'live');
   }
 
-  /** Stores where each of the series is now. */
-  async save(seriesList, signal) {
+  async #makeTable({ store }) {
+    // Looked at before it is changed: a start must not need the write lock where nothing differs.
+    const found = this.#store.dbReadOnly
+      .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'collector_bookmarks'")
+      .get();
+    if (found) return;
+    await store.enqueueWrite(
+      'CREATE TABLE IF NOT EXISTS collector_bookmarks (symbol TEXT NOT NULL, timeframe INTEGER NOT NULL, ' +
+        'first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (symbol, timeframe)) WITHOUT ROWID',
+      null,
+      { priority: 'live' },
+    );
+  }
+
+  /** Stores where each of the series is now, by the store of a run. */
+  async save(seriesList, { store, signal }, priority) {
     const sql =
       'INSERT INTO collector_bookmarks (symbol, timeframe, first, last) VALUES (?, ?, ?, ?) ' +
       'ON CONFLICT (symbol, timeframe) DO UPDATE SET first = excluded.first, last = excluded.last';
-    await this.#store.enqueueTransaction(
+    await store.enqueueTransaction(
       seriesList.map(({ symbol, timeframe, first, last }) => ({
         sql,
         params: [symbol, timeframe, first, last],
       })),
-      { signal },
+      { signal, priority },
     );
   }
 }
