@@ -2,6 +2,7 @@
 //! share of its capacity, and one share is left for writes that belong to no job.
 
 use std::collections::BTreeMap;
+use std::ops::{Add, AddAssign, SubAssign};
 use std::time::Duration;
 
 /// A job's number; 0 for a write that belongs to none.
@@ -43,6 +44,36 @@ impl Settled {
 pub struct Load {
     pub rows: usize,
     pub bytes: usize,
+}
+
+impl Load {
+    /// Whether it is no more than a limit, by both measures.
+    pub fn is_within(self, limit: Load) -> bool {
+        self.rows <= limit.rows && self.bytes <= limit.bytes
+    }
+}
+
+impl Add for Load {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Load {
+    fn sub_assign(&mut self, other: Self) {
+        self.rows -= other.rows;
+        self.bytes -= other.bytes;
+    }
 }
 
 #[derive(Debug)]
@@ -92,20 +123,18 @@ impl Jobs {
             rows: capacity.rows / parts,
             bytes: capacity.bytes / parts,
         };
-        let rows = job.taken.rows + wanted.rows;
-        let bytes = job.taken.bytes + wanted.bytes;
-        if job.taken != Load::default() && (rows > share.rows || bytes > share.bytes) {
+        let taken = job.taken + wanted;
+        if job.taken != Load::default() && !taken.is_within(share) {
             return Err(share);
         }
-        job.taken = Load { rows, bytes };
+        job.taken = taken;
         Ok(())
     }
 
     /// A write that was accepted is settled.
     pub fn settle(&mut self, id: JobId, load: Load, settled: Settled) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.taken.rows -= load.rows;
-            job.taken.bytes -= load.bytes;
+            job.taken -= load;
             job.book(settled);
         }
     }

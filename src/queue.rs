@@ -81,8 +81,7 @@ pub struct Entry<C> {
     pub accepted: Instant,
     /// When the caller no longer wants it, unless it has begun.
     pub deadline: Option<Instant>,
-    pub rows: usize,
-    pub bytes: usize,
+    pub load: Load,
     pub job: JobId,
     /// For how long in all the way out had been barred when it came into its lane.
     pub(crate) barred_before: Duration,
@@ -189,8 +188,7 @@ const SHARE_BESIDE_LIVE: usize = 4;
 /// What waits in one priority, with its sums.
 struct Lane<C> {
     entries: VecDeque<Entry<C>>,
-    rows: usize,
-    bytes: usize,
+    load: Load,
 }
 
 struct State<C> {
@@ -263,7 +261,7 @@ impl<C> Queue<C> {
             priority,
             accepted,
             deadline,
-            load: Load { rows, bytes },
+            load,
             job,
             is_urgent,
         } = offer;
@@ -272,22 +270,19 @@ impl<C> Queue<C> {
             return Err(Refused::Closed);
         }
         let taken = state.taken;
-        if taken != Load::default()
-            && (taken.rows + rows > self.capacity.rows || taken.bytes + bytes > self.capacity.bytes)
-        {
+        if taken != Load::default() && !(taken + load).is_within(self.capacity) {
             return Err(Refused::Full(taken));
         }
         state
             .jobs
-            .accept(job, offer.load, self.capacity)
+            .accept(job, load, self.capacity)
             .map_err(Refused::FullShare)?;
         state.last_sequence += 1;
         let sequence = state.last_sequence;
-        state.taken.rows += rows;
-        state.taken.bytes += bytes;
+        state.taken += load;
         state.with_deadline += usize::from(deadline.is_some());
         state.urgent += u64::from(is_urgent);
-        state.accounts.accepted.add(rows);
+        state.accounts.accepted.add(load.rows);
         let barred_before = state.barred_until(accepted);
         let command = command(sequence);
         state.lanes[priority.place()].push_back(Entry {
@@ -295,8 +290,7 @@ impl<C> Queue<C> {
             priority,
             accepted,
             deadline,
-            rows,
-            bytes,
+            load,
             job,
             barred_before,
             kept: Duration::ZERO,
@@ -450,10 +444,10 @@ impl<C> Queue<C> {
                 cut.bytes
             };
             let is_alone = (cut.alone)(next.sequence);
-            if !group.is_empty() && (is_alone || bytes + next.bytes > most) {
+            if !group.is_empty() && (is_alone || bytes + next.load.bytes > most) {
                 break;
             }
-            bytes += next.bytes;
+            bytes += next.load.bytes;
             has_live |= is_live;
             let place = next.priority.place();
             group.extend(state.begin(place, is_aged, cut.now));
@@ -486,7 +480,7 @@ impl<C> Queue<C> {
         let mut state = self.lock();
         for entry in entries.into_iter().rev() {
             state.untold.remove(&entry.sequence);
-            state.accounts.in_flight.remove(entry.rows);
+            state.accounts.in_flight.remove(entry.load.rows);
             state.with_deadline += usize::from(entry.deadline.is_some());
             let mut entry = entry;
             entry.barred_before = state.barred;
@@ -505,18 +499,18 @@ impl<C> Queue<C> {
         for (entry, end) in writes {
             let rows = match end {
                 End::Failed => None,
-                End::Committed { coalesced } => Some(entry.rows - coalesced),
+                End::Committed { coalesced } => Some(entry.load.rows - coalesced),
             };
             state.free(entry, rows);
             let accounts = &mut state.accounts;
-            accounts.in_flight.remove(entry.rows);
+            accounts.in_flight.remove(entry.load.rows);
             match end {
-                End::Failed => accounts.failed.add(entry.rows),
-                End::Committed { coalesced } if coalesced > 0 && coalesced == entry.rows => {
+                End::Failed => accounts.failed.add(entry.load.rows),
+                End::Committed { coalesced } if coalesced > 0 && coalesced == entry.load.rows => {
                     accounts.coalesced.add(coalesced);
                 }
                 End::Committed { coalesced } => {
-                    accounts.committed.add(entry.rows - coalesced);
+                    accounts.committed.add(entry.load.rows - coalesced);
                     accounts.coalesced.rows += coalesced as u64;
                 }
             }
@@ -573,8 +567,8 @@ impl<C> Queue<C> {
             state.untold.insert(entry.sequence);
             state.with_deadline -= usize::from(entry.deadline.is_some());
             state.free(entry, None);
-            state.accounts.failed.add(entry.rows);
-            state.accounts.withdrawn.add(entry.rows);
+            state.accounts.failed.add(entry.load.rows);
+            state.accounts.withdrawn.add(entry.load.rows);
         }
         withdrawn
     }
@@ -650,8 +644,8 @@ impl<C> Queue<C> {
         let state = self.lock();
         let lanes = state.lanes.each_ref().map(|lane| Depth {
             batches: lane.entries.len(),
-            rows: lane.rows,
-            bytes: lane.bytes,
+            rows: lane.load.rows,
+            bytes: lane.load.bytes,
             oldest_age_ms: lane.front().map_or(0.0, |entry| {
                 milliseconds(now.saturating_duration_since(entry.accepted))
             }),
@@ -672,8 +666,7 @@ impl<C> Default for Lane<C> {
     fn default() -> Self {
         Self {
             entries: VecDeque::new(),
-            rows: 0,
-            bytes: 0,
+            load: Load::default(),
         }
     }
 }
@@ -684,21 +677,18 @@ impl<C> Lane<C> {
     }
 
     fn push_back(&mut self, entry: Entry<C>) {
-        self.rows += entry.rows;
-        self.bytes += entry.bytes;
+        self.load += entry.load;
         self.entries.push_back(entry);
     }
 
     fn push_front(&mut self, entry: Entry<C>) {
-        self.rows += entry.rows;
-        self.bytes += entry.bytes;
+        self.load += entry.load;
         self.entries.push_front(entry);
     }
 
     fn pop_front(&mut self) -> Option<Entry<C>> {
         let entry = self.entries.pop_front()?;
-        self.rows -= entry.rows;
-        self.bytes -= entry.bytes;
+        self.load -= entry.load;
         Some(entry)
     }
 
@@ -733,22 +723,17 @@ impl<C> State<C> {
         let mut entry = self.lanes[place].pop_front()?;
         self.leaves(&mut entry, now);
         self.untold.insert(entry.sequence);
-        self.accounts.in_flight.add(entry.rows);
+        self.accounts.in_flight.add(entry.load.rows);
         self.with_deadline -= usize::from(entry.deadline.is_some());
         Some(entry)
     }
 
     /// The room of a write is free again: so many of its rows were committed, or it was not written.
     fn free(&mut self, entry: &Entry<C>, rows: Option<usize>) {
-        let load = Load {
-            rows: entry.rows,
-            bytes: entry.bytes,
-        };
-        self.taken.rows -= load.rows;
-        self.taken.bytes -= load.bytes;
+        self.taken -= entry.load;
         let lock_wait = entry.kept;
         self.jobs
-            .settle(entry.job, load, Settled { rows, lock_wait });
+            .settle(entry.job, entry.load, Settled { rows, lock_wait });
     }
 
     /// A write leaves its lane: what of its time there the way out was barred.
@@ -1241,7 +1226,7 @@ mod tests {
                     let end = match entry.command % 11 {
                         0 => End::Failed,
                         _ => End::Committed {
-                            coalesced: coalesced.min(entry.rows),
+                            coalesced: coalesced.min(entry.load.rows),
                         },
                     };
                     (entry, end)

@@ -22,14 +22,13 @@ function storeOfRun(store, inside, job, run) {
     return { ...given, signal, priority: given.priority ?? job.priority, [JOB]: job.id };
   };
 
+  /** Why the run may not write any more, or null; the job fails of what comes when its run is over. */
   const refusal = () => {
-    if (run.signal.aborted) return aborted(run.signal, 'no');
-    if (!run.writes.isOver) return null;
-    return new CandleStoreError(
-      'ABORTED',
-      `the run of the job "${job.name}" that made this write has ended: await every write in it, and every function that writes`,
-      { written: 'no' },
-    );
+    const { isOver } = run.writes;
+    if (!isOver && !run.signal.aborted) return null;
+    const refused = run.signal.aborted ? aborted(run.signal, 'no') : tooLate(job.name);
+    if (isOver) run.late(refused);
+    return refused;
   };
 
   const queued = (enqueue) => {
@@ -37,7 +36,6 @@ function storeOfRun(store, inside, job, run) {
     // A turn later: who tries again at once must leave others theirs.
     const write = refused && new Promise((_resolve, reject) => setImmediate(reject, refused));
     if (run.writes.isOver) {
-      run.late(refused);
       // The job has failed of it: who does not wait for it as well is not to end the process.
       write.catch(() => {});
       return write;
@@ -53,7 +51,6 @@ function storeOfRun(store, inside, job, run) {
   /** A synchronous write: what is written inside the caller's own transaction is that transaction's. */
   const now = (write, rows) => {
     const refused = refusal();
-    if (refused && run.writes.isOver) run.late(refused);
     if (refused) throw refused;
     if (inside.inTransaction() || rows === 0) return write();
     try {
@@ -107,6 +104,14 @@ function storeOfRun(store, inside, job, run) {
     },
   });
   return proxy;
+}
+
+function tooLate(name) {
+  return new CandleStoreError(
+    'ABORTED',
+    `the run of the job "${name}" that made this write has ended: await every write in it, and every function that writes`,
+    { written: 'no' },
+  );
 }
 
 module.exports = { storeOfRun };

@@ -51,7 +51,7 @@ class Leadership {
     try {
       const { hold, heldBy } = native(() => this.#native.takeName(this.#name));
       this.#hold = hold;
-      return hold === 0 ? { heldBy: heldBy ?? null, error: null } : null;
+      return hold === 0 ? { heldBy, error: null } : null;
     } catch (error) {
       return { heldBy: null, error };
     }

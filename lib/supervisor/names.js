@@ -34,7 +34,7 @@ class Names {
     if (first && first !== job) return { heldBy: first.name };
     if (this.#leftUntil.get(name) > clock.now()) return { heldBy: null };
     const { hold, heldBy } = native(() => this.#native.takeName(name));
-    if (hold === 0) return { heldBy: heldBy ?? null };
+    if (hold === 0) return { heldBy };
     this.#running.set(name, { job, hold });
     this.leave(job);
     return null;

@@ -59,13 +59,11 @@ class Writes {
 
   /** Resolves when no write is open, with the first failure that nobody waited for: `{ error }`, or null. None may be added then. */
   async settled() {
-    let hadTurn = false;
-    while (this.#open > 0 || !hadTurn) {
+    do {
       if (this.#open > 0) await new Promise((resolve) => (this.#whenNone = resolve));
       // A turn later: those who wait may be about to say so.
       if (this.#failed.length > 0) await new Promise((resolve) => setImmediate(resolve));
-      hadTurn = true;
-    }
+    } while (this.#open > 0);
     this.isOver = true;
     return this.#failed.find(({ watched }) => !watched.isWaitedFor) ?? null;
   }

@@ -69,6 +69,7 @@ fn overlap(spans: &mut [Span]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::Load;
     use crate::reply::Reply;
     use crate::testing::{FRAME, Told, owned, statement};
     use crate::value::Statement;
@@ -80,8 +81,7 @@ mod tests {
             priority: crate::queue::Priority::Live,
             accepted: Instant::now(),
             deadline: None,
-            rows: 1,
-            bytes: 1,
+            load: Load { rows: 1, bytes: 1 },
             job: 0,
             barred_before: Duration::ZERO,
             kept: Duration::ZERO,

@@ -238,7 +238,7 @@ fn turn(writer: &Arc<Writer>, memory: &mut Memory) {
                     began.saturating_duration_since(entry.accepted),
                 )
             });
-            let rows = entries.iter().map(|entry| entry.rows).sum();
+            let rows = entries.iter().map(|entry| entry.load.rows).sum();
             writer.numbers.group(rows, began.elapsed(), waits);
             writer.tell_if_slow(SlowKind::Group, wanted, waited, None);
             let results = applied.into_iter().map(Ok);
@@ -296,7 +296,7 @@ fn write(
         if oldest_after < entry.sequence {
             work.overtake(&mut newer, entry.sequence);
         }
-        bytes += entry.bytes;
+        bytes += entry.load.bytes;
     }
     if !applied.is_empty() {
         group.may_be_written = true;
